@@ -1,0 +1,29 @@
+//! Text that strangers wrote: venues, tenants. It reaches agents, so it must not be able to steer them.
+
+/// At most `max` characters, without control, bidirectional, zero-width, tag or unassigned-format
+/// characters; outer white space trimmed.
+pub fn clean(text: &str, max: usize) -> String {
+    let kept: String = text.chars().filter(|c| !is_hidden(*c)).collect();
+    kept.trim().chars().take(max).collect()
+}
+
+/// Characters that print nothing or reorder what is printed.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}'
+            | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_characters_are_dropped_and_length_is_bounded() {
+        assert_eq!(clean(" BTC\u{202E}\u{200B}\0USDT\u{E0041} ", 128), "BTCUSDT");
+        assert_eq!(clean("αβγδ", 2), "αβ");
+    }
+}

@@ -1,0 +1,221 @@
+//! Exchange accounts and wallets, their sealed credentials and how their connection stands.
+
+use codash_domain::{AccountId, AccountStatus, Timestamp, Usd, Venue, WorkspaceId};
+use secrecy::SecretString;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::row::Columns;
+use crate::session::{Mode, Transaction};
+use crate::workspaces::random;
+use crate::{Error, Reader, Session, Store, vault};
+
+/// What an account is opened with at its venue. Sealed before it reaches a statement.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    ApiKey { key: String, secret: SecretString },
+    Wallet { address: String },
+}
+
+#[derive(Debug, Clone)]
+pub struct NewAccount {
+    pub id: AccountId,
+    pub name: String,
+    pub venue: Venue,
+    pub credential: Credential,
+    pub tags: Vec<String>,
+    /// The streams that every account of the venue has from the start.
+    pub streams: Vec<String>,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub id: AccountId,
+    pub name: String,
+    pub venue: Venue,
+    pub tags: Vec<String>,
+    pub is_active: bool,
+    pub status: AccountStatus,
+    pub status_detail: Option<String>,
+    pub last_nav_usd: Option<Usd>,
+    pub last_checked_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// An account and the state of each of its streams.
+#[derive(Debug, Clone)]
+pub struct Connectivity {
+    pub account: Account,
+    pub streams: Vec<StreamState>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StreamState {
+    pub stream: String,
+    /// ok, behind (history on its way), degraded (unreadable records), error.
+    pub status: String,
+    pub covered_from: Option<Timestamp>,
+    pub covered_to: Option<Timestamp>,
+    pub last_read_at: Option<Timestamp>,
+    pub quarantined: i64,
+    pub detail: Option<String>,
+}
+
+/// The columns of an account with the NAV of its newest snapshot.
+const ACCOUNT: &str = "SELECT a.account_id, a.name, a.venue, a.tags, a.is_active, a.status, a.status_detail,
+        a.last_checked_at, a.created_at, a.updated_at, n.nav_usd
+ FROM accounts a
+ LEFT JOIN LATERAL (
+    SELECT s.nav_usd FROM nav_snapshots s WHERE s.workspace_id = a.workspace_id AND s.account_id = a.account_id
+    ORDER BY s.taken_at DESC LIMIT 1
+ ) n ON true
+ WHERE a.workspace_id = $1 AND ($2::uuid[] IS NULL OR a.account_id = ANY ($2))
+ ORDER BY a.created_at, a.account_id";
+
+impl Store {
+    /// Attaches an account: row, sealed credential, streams and lease, or nothing.
+    pub async fn create_account(&self, workspace: WorkspaceId, account: &NewAccount) -> Result<Account, Error> {
+        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
+        let (version, data_key) = self.data_key(&mut tx, workspace).await?;
+        let plain = vault::credential_json(&account.credential);
+        let sealed = vault::seal(&data_key, random()?, &secret_place(workspace, account.id, version), &plain)?;
+        let identity = match &account.credential {
+            Credential::ApiKey { key, .. } => key,
+            Credential::Wallet { address } => address,
+        };
+        sqlx::query(
+            "INSERT INTO accounts (workspace_id, account_id, name, venue, tags, fingerprint, attested_at, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)",
+        )
+        .bind(workspace.0)
+        .bind(account.id.0)
+        .bind(&account.name)
+        .bind(account.venue.as_str())
+        .bind(&account.tags)
+        .bind(&vault::fingerprint(&[account.venue.as_str(), identity])[..])
+        .bind(account.now.utc())
+        .execute(tx.connection())
+        .await?;
+        sqlx::query(
+            "INSERT INTO account_secrets (workspace_id, account_id, data_key_version, sealed) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(workspace.0)
+        .bind(account.id.0)
+        .bind(version)
+        .bind(sealed)
+        .execute(tx.connection())
+        .await?;
+        crate::streams::add(&mut tx, workspace, account.id, &account.streams).await?;
+        sqlx::query("INSERT INTO leases (workspace_id, account_id) VALUES ($1, $2)")
+            .bind(workspace.0)
+            .bind(account.id.0)
+            .execute(tx.connection())
+            .await?;
+        let created = list(&mut tx, workspace, Some(&[account.id])).await?.pop().ok_or(Error::NotFound)?;
+        tx.commit().await?;
+        Ok(created)
+    }
+
+    /// The credential of an account, opened in memory for one pass.
+    pub(crate) async fn credential(
+        &self,
+        tx: &mut Transaction,
+        workspace: WorkspaceId,
+        account: AccountId,
+    ) -> Result<Credential, Error> {
+        let row = sqlx::query(
+            "SELECT data_key_version, sealed FROM account_secrets WHERE workspace_id = $1 AND account_id = $2",
+        )
+        .bind(workspace.0)
+        .bind(account.0)
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or(Error::NotFound)?;
+        let (version, data_key) = self.data_key(tx, workspace).await?;
+        if row.col::<i32>("data_key_version")? != version {
+            return Err(Error::Sealed("it was sealed with another data key"));
+        }
+        let plain = vault::open(&data_key, &secret_place(workspace, account, version), &row.col::<Vec<u8>>("sealed")?)?;
+        read_credential(&plain)
+    }
+}
+
+impl Reader<'_> {
+    /// The accounts that this key sees, oldest first.
+    pub async fn accounts(self) -> Result<Vec<Account>, Error> {
+        let mut session = self.begin().await?;
+        let accounts = session.accounts().await?;
+        session.finish().await?;
+        Ok(accounts)
+    }
+
+    /// The accounts that this key sees and the state of their streams.
+    pub async fn connectivity(self) -> Result<Vec<Connectivity>, Error> {
+        let mut session = self.begin().await?;
+        let accounts = session.accounts().await?;
+        let ids: Vec<AccountId> = accounts.iter().map(|a| a.id).collect();
+        let mut streams = session.stream_states(&ids).await?;
+        session.finish().await?;
+        Ok(accounts
+            .into_iter()
+            .map(|account| {
+                let (own, rest) = streams.drain(..).partition(|(id, _)| *id == account.id);
+                streams = rest;
+                let own: Vec<(AccountId, StreamState)> = own;
+                Connectivity { account, streams: own.into_iter().map(|(_, s)| s).collect() }
+            })
+            .collect())
+    }
+}
+
+impl Session<'_> {
+    /// The accounts that this key sees, oldest first.
+    pub async fn accounts(&mut self) -> Result<Vec<Account>, Error> {
+        let grant = self.grant;
+        list(&mut self.transaction, grant.workspace, grant.accounts.as_deref()).await
+    }
+}
+
+async fn list(tx: &mut Transaction, workspace: WorkspaceId, only: Option<&[AccountId]>) -> Result<Vec<Account>, Error> {
+    let only: Option<Vec<Uuid>> = only.map(|ids| ids.iter().map(|a| a.0).collect());
+    let rows = sqlx::query(ACCOUNT).bind(workspace.0).bind(only).fetch_all(tx.connection()).await?;
+    rows.iter().map(account).collect()
+}
+
+fn account(row: &sqlx::postgres::PgRow) -> Result<Account, Error> {
+    Ok(Account {
+        id: AccountId(row.col("account_id")?),
+        name: row.col("name")?,
+        venue: row.parsed("venue")?,
+        tags: row.col("tags")?,
+        is_active: row.col("is_active")?,
+        status: row.parsed("status")?,
+        status_detail: row.col("status_detail")?,
+        last_nav_usd: row.maybe_usd("nav_usd")?,
+        last_checked_at: row.maybe_at("last_checked_at")?,
+        created_at: row.at("created_at")?,
+        updated_at: row.at("updated_at")?,
+    })
+}
+
+fn secret_place(workspace: WorkspaceId, account: AccountId, version: i32) -> String {
+    format!("account_secrets:{workspace}:{account}:{version}")
+}
+
+#[derive(Deserialize)]
+struct Plain {
+    key: Option<String>,
+    secret: Option<String>,
+    address: Option<String>,
+}
+
+fn read_credential(plain: &[u8]) -> Result<Credential, Error> {
+    let fault = Error::Sealed("its content is not a credential");
+    match serde_json::from_slice(plain) {
+        Ok(Plain { key: Some(key), secret: Some(secret), .. }) => Ok(Credential::ApiKey { key, secret: secret.into() }),
+        Ok(Plain { address: Some(address), .. }) => Ok(Credential::Wallet { address }),
+        _ => Err(fault),
+    }
+}

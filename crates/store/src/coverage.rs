@@ -1,0 +1,85 @@
+//! Which spans of each stream have been read completely. Absence of rows means "nothing happened"
+//! only where this says so.
+
+use codash_domain::{AccountId, Timestamp, Window};
+use uuid::Uuid;
+
+use crate::row::Columns;
+use crate::session::Transaction;
+use crate::{Error, Lease, Session};
+
+/// One stream of an account, as far as a window is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamCoverage {
+    pub account: AccountId,
+    pub stream: String,
+    pub status: String,
+    /// Before this the venue gives nothing, and why.
+    pub horizon: Option<(Timestamp, String)>,
+    pub quarantined: i64,
+    /// Spans read completely (inclusive), clipped by nothing, ascending and disjoint.
+    pub read: Vec<(Timestamp, Timestamp)>,
+}
+
+/// Adds a span (inclusive), merging it with every span that it touches or overlaps.
+pub(crate) async fn add(tx: &mut Transaction, lease: &Lease, stream: &str, span: (Timestamp, Timestamp)) -> Result<(), Error> {
+    sqlx::query(
+        "WITH touched AS (
+            DELETE FROM coverage WHERE workspace_id = $1 AND account_id = $2 AND stream = $3
+              AND from_at <= $5 + interval '1 millisecond' AND to_at >= $4 - interval '1 millisecond'
+            RETURNING from_at, to_at
+         )
+         INSERT INTO coverage (workspace_id, account_id, stream, from_at, to_at)
+         SELECT $1, $2, $3, least($4, min(from_at)), greatest($5, max(to_at)) FROM touched
+         ON CONFLICT (workspace_id, account_id, stream, from_at) DO UPDATE SET to_at = greatest(coverage.to_at, excluded.to_at)",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(stream)
+    .bind(span.0.utc())
+    .bind(span.1.utc())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+impl Session<'_> {
+    /// How far each stream of these accounts covers the window.
+    pub async fn coverage(&mut self, accounts: &[AccountId], window: Window) -> Result<Vec<StreamCoverage>, Error> {
+        let ids: Vec<Uuid> = accounts.iter().map(|a| a.0).collect();
+        let workspace = self.workspace();
+        let rows = sqlx::query(
+            "SELECT s.account_id, s.stream, s.status, s.horizon, s.horizon_reason, c.froms, c.tos,
+                    (SELECT count(*) FROM quarantined_records q
+                     WHERE q.workspace_id = s.workspace_id AND q.account_id = s.account_id AND q.stream = s.stream) AS quarantined
+             FROM streams s
+             LEFT JOIN LATERAL (
+                SELECT array_agg(from_at ORDER BY from_at) AS froms, array_agg(to_at ORDER BY from_at) AS tos FROM coverage c
+                WHERE c.workspace_id = s.workspace_id AND c.account_id = s.account_id AND c.stream = s.stream
+                  AND c.from_at <= $4 AND c.to_at >= $3
+             ) c ON true
+             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) ORDER BY s.account_id, s.stream",
+        )
+        .bind(workspace)
+        .bind(ids)
+        .bind(window.from.utc())
+        .bind(window.to.utc())
+        .fetch_all(self.connection())
+        .await?;
+        rows.iter().map(stream_coverage).collect()
+    }
+}
+
+fn stream_coverage(row: &sqlx::postgres::PgRow) -> Result<StreamCoverage, Error> {
+    type Instants = Option<Vec<chrono::DateTime<chrono::Utc>>>;
+    let froms = row.col::<Instants>("froms")?.unwrap_or_default();
+    let tos = row.col::<Instants>("tos")?.unwrap_or_default();
+    Ok(StreamCoverage {
+        account: AccountId(row.col("account_id")?),
+        stream: row.col("stream")?,
+        status: row.col("status")?,
+        horizon: row.maybe_at("horizon")?.zip(row.col::<Option<String>>("horizon_reason")?),
+        quarantined: row.col("quarantined")?,
+        read: froms.into_iter().zip(tos).map(|(f, t)| (Timestamp::from_utc(f), Timestamp::from_utc(t))).collect(),
+    })
+}

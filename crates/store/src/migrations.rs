@@ -1,0 +1,30 @@
+//! The schema's history, embedded so that the binary stands alone.
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection, PgConnection, SqlSafeStr};
+
+use crate::Error;
+
+const ALL: [(i64, &str, &str); 5] = [
+    (1, "workspaces and keys", include_str!("../../../migrations/0001_workspaces_and_keys.sql")),
+    (2, "accounts and leases", include_str!("../../../migrations/0002_accounts_and_leases.sql")),
+    (3, "events", include_str!("../../../migrations/0003_events.sql")),
+    (4, "states", include_str!("../../../migrations/0004_states.sql")),
+    (5, "rollups", include_str!("../../../migrations/0005_rollups.sql")),
+];
+
+/// Brings the schema up to date. Safe to call from several processes at once.
+pub async fn migrate(url: &SecretString) -> Result<(), Error> {
+    let migrations = ALL
+        .into_iter()
+        .map(|(version, name, sql)| {
+            let no_tx = sql.starts_with("-- no-transaction");
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), no_tx)
+        })
+        .collect();
+    let mut connection = PgConnection::connect(url.expose_secret()).await?;
+    Migrator::with_migrations(migrations).run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The sealer: turns marked hours into cells, behind the ingest.
+//!
+//! One snapshot recomputes the marked hours from raw rows, their days and months from those, and
+//! removes only the marks that it saw. A record that arrives meanwhile brings a mark of its own, so
+//! its hour stays raw until the next pass. Two sealers at once fail on each other's cells and retry.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Months, Utc};
+use codash_domain::cover::{DAY, HOUR, month_start};
+use codash_domain::{Timestamp, WorkspaceId};
+use sqlx::AssertSqlSafe;
+
+use crate::row::Columns;
+use crate::session::{Mode, Transaction};
+use crate::{Error, Store};
+
+/// Marks taken up in one transaction. Those of an hour that stay behind keep it raw until the next.
+const MARKS_A_PASS: i64 = 5_000;
+
+/// The measures of a cell, from raw rows.
+const FROM_EVENTS: &str = "count(*), coalesce(sum(notional_usd), 0), coalesce(sum(realized_pnl_usd), 0),
+    coalesce(sum(fee_usd), 0), coalesce(sum(funding_usd), 0), count(*) FILTER (WHERE unpriced)";
+/// The measures of a cell, from finer cells.
+const FROM_CELLS: &str = "sum(event_count), sum(notional_usd), sum(realized_pnl_usd), sum(fee_usd), sum(funding_usd),
+    sum(unpriced_count)";
+
+/// A grain's touched buckets: starts and ends.
+type Buckets = (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>);
+
+impl Store {
+    /// Seals marked hours that ended before `until`. Returns how many marks went; zero when none waited.
+    pub async fn seal(&self, workspace: WorkspaceId, until: Timestamp) -> Result<u64, Error> {
+        let mut tx = Transaction::begin(&self.writes, workspace, Mode::WriteSnapshot).await?;
+        let marks = sqlx::query(
+            "SELECT mark_id, hour FROM rollup_marks
+             WHERE workspace_id = $1 AND hour <= $2::timestamptz - interval '1 hour' ORDER BY hour LIMIT $3",
+        )
+        .bind(workspace.0)
+        .bind(until.utc())
+        .bind(MARKS_A_PASS)
+        .fetch_all(tx.connection())
+        .await?;
+        let hours = marks.iter().map(|m| Ok(m.at("hour")?.millis())).collect::<Result<BTreeSet<i64>, Error>>()?;
+        let (hours, days, months) = touched(&hours);
+        for (table, keys, hourly) in CUBES {
+            if hourly {
+                replace(&mut tx, workspace, &from_events(table, keys, 'H'), &hours).await?;
+                replace(&mut tx, workspace, &from_cells(table, keys, 'H', 'D'), &days).await?;
+            } else {
+                replace(&mut tx, workspace, &from_events(table, keys, 'D'), &days).await?;
+            }
+            replace(&mut tx, workspace, &from_cells(table, keys, 'D', 'M'), &months).await?;
+        }
+        let ids = marks.iter().map(|m| m.col("mark_id")).collect::<Result<Vec<i64>, Error>>()?;
+        sqlx::query("DELETE FROM rollup_marks WHERE workspace_id = $1 AND mark_id = ANY ($2)")
+            .bind(workspace.0)
+            .bind(&ids)
+            .execute(tx.connection())
+            .await?;
+        sqlx::query("UPDATE workspaces SET rolled_up = true WHERE workspace_id = $1 AND NOT rolled_up")
+            .bind(workspace.0)
+            .execute(tx.connection())
+            .await?;
+        tx.commit().await?;
+        Ok(ids.len() as u64)
+    }
+}
+
+/// Table, keys, and whether it keeps hours.
+const CUBES: [(&str, &str, bool); 3] = [
+    ("rollup_symbols", "symbol", true),
+    ("rollup_accounts", "account_id", true),
+    ("rollup_account_symbols", "account_id, symbol", false),
+];
+
+/// The hours, days and months that hold these hours.
+fn touched(hours: &BTreeSet<i64>) -> (Buckets, Buckets, Buckets) {
+    let days: BTreeSet<i64> = hours.iter().map(|h| h - h.rem_euclid(DAY)).collect();
+    let months: BTreeSet<i64> = days.iter().filter_map(|d| month_start(*d)).collect();
+    let at = |millis: i64| Timestamp::from_millis(millis).map(Timestamp::utc).unwrap_or_default();
+    let fixed = |starts: &BTreeSet<i64>, length: i64| -> Buckets {
+        (starts.iter().map(|s| at(*s)).collect(), starts.iter().map(|s| at(s + length)).collect())
+    };
+    let month_ends = months.iter().filter_map(|m| at(*m).checked_add_months(Months::new(1))).collect();
+    (fixed(hours, HOUR), fixed(&days, DAY), (months.iter().map(|m| at(*m)).collect(), month_ends))
+}
+
+/// Removes the touched cells, then makes them anew: two statements, for within one PostgreSQL may
+/// insert before it deletes.
+async fn replace(tx: &mut Transaction, workspace: WorkspaceId, sql: &(String, String), buckets: &Buckets) -> Result<(), Error> {
+    sqlx::query(AssertSqlSafe(sql.0.clone())).bind(workspace.0).bind(&buckets.0).execute(tx.connection()).await?;
+    sqlx::query(AssertSqlSafe(sql.1.clone()))
+        .bind(workspace.0)
+        .bind(&buckets.0)
+        .bind(&buckets.1)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+fn delete(table: &str, grain: char) -> String {
+    format!("DELETE FROM {table} WHERE workspace_id = $1 AND grain = '{grain}' AND bucket = ANY ($2::timestamptz[])")
+}
+
+/// Cells of a grain from raw rows.
+fn from_events(table: &str, keys: &str, grain: char) -> (String, String) {
+    let insert = format!(
+        "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, event_count, notional_usd, realized_pnl_usd,
+                              fee_usd, funding_usd, unpriced_count)
+         SELECT $1, '{grain}', b.a, {keys}, event_type, {FROM_EVENTS}
+         FROM unnest($2::timestamptz[], $3::timestamptz[]) AS b(a, z)
+         JOIN events e ON e.workspace_id = $1 AND e.event_id >= event_id_at(b.a) AND e.event_id < event_id_at(b.z)
+         GROUP BY b.a, {keys}, event_type"
+    );
+    (delete(table, grain), insert)
+}
+
+/// Cells of a grain from the next finer one.
+fn from_cells(table: &str, keys: &str, fine: char, coarse: char) -> (String, String) {
+    let insert = format!(
+        "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, event_count, notional_usd, realized_pnl_usd,
+                              fee_usd, funding_usd, unpriced_count)
+         SELECT $1, '{coarse}', b.a, {keys}, event_type, {FROM_CELLS}
+         FROM unnest($2::timestamptz[], $3::timestamptz[]) AS b(a, z)
+         JOIN {table} x ON x.workspace_id = $1 AND x.grain = '{fine}' AND x.bucket >= b.a AND x.bucket < b.z
+         GROUP BY b.a, {keys}, event_type"
+    );
+    (delete(table, coarse), insert)
+}

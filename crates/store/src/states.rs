@@ -1,0 +1,150 @@
+//! What an account holds now, and the NAV point that it makes.
+
+use codash_domain::cover::HOUR;
+use codash_domain::{Snapshot, Timestamp, Usd};
+use rust_decimal::Decimal;
+
+use crate::session::Transaction;
+use crate::{Error, Lease, Store, streams};
+
+impl Store {
+    /// Replaces balances and positions and adds the NAV point, in one transaction.
+    pub async fn commit_snapshot(&self, lease: &Lease, snapshot: &Snapshot, new_streams: &[String]) -> Result<(), Error> {
+        let mut tx = self.fenced(lease).await?;
+        replace_balances(&mut tx, lease, snapshot).await?;
+        replace_positions(&mut tx, lease, snapshot).await?;
+        add_nav(&mut tx, lease, snapshot).await?;
+        streams::add(&mut tx, lease.workspace, lease.account, new_streams).await?;
+        tx.commit().await
+    }
+}
+
+async fn replace_balances(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Result<(), Error> {
+    sqlx::query("DELETE FROM balances WHERE workspace_id = $1 AND account_id = $2")
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .execute(tx.connection())
+        .await?;
+    let rows = &snapshot.balances;
+    // Two rows of one asset in one wallet are one balance.
+    sqlx::query(
+        "INSERT INTO balances (workspace_id, account_id, taken_at, wallet, asset, total, value_usd)
+         SELECT $1, $2, $3, wallet, asset, sum(total), CASE WHEN count(*) = count(value) THEN sum(value) END
+         FROM unnest($4::text[], $5::text[], $6::numeric[], $7::numeric[]) AS r(wallet, asset, total, value)
+         GROUP BY wallet, asset",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(snapshot.taken_at.utc())
+    .bind(rows.iter().map(|b| b.wallet).collect::<Vec<_>>())
+    .bind(rows.iter().map(|b| b.asset.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|b| b.total).collect::<Vec<_>>())
+    .bind(rows.iter().map(|b| b.value_usd.map(|v| v.0)).collect::<Vec<_>>())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn replace_positions(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Result<(), Error> {
+    sqlx::query("DELETE FROM positions WHERE workspace_id = $1 AND account_id = $2")
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .execute(tx.connection())
+        .await?;
+    let rows = &snapshot.positions;
+    sqlx::query(
+        "INSERT INTO positions (workspace_id, account_id, taken_at, native_symbol, leg, symbol, qty, entry_price,
+                                mark_price, notional_usd, unrealized_pnl_usd)
+         SELECT $1, $2, $3, r.* FROM unnest($4::text[], $5::text[], $6::text[], $7::numeric[], $8::numeric[],
+                                            $9::numeric[], $10::numeric[], $11::numeric[]) AS r",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(snapshot.taken_at.utc())
+    .bind(rows.iter().map(|p| p.native_symbol.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.leg).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.symbol.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.qty.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.entry_price.map(|v| v.0)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.mark_price.map(|v| v.0)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.notional_usd.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|p| p.unrealized_pnl_usd.0).collect::<Vec<_>>())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Result<(), Error> {
+    let exposure = snapshot.exposure();
+    sqlx::query(
+        "INSERT INTO nav_snapshots (workspace_id, account_id, taken_at, nav_usd, long_usd, short_usd, futures_upnl_usd,
+                                    btc_price_usd, eth_price_usd, unpriced_assets)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(snapshot.taken_at.utc())
+    .bind(snapshot.nav_usd.0)
+    .bind(exposure.long_usd.0)
+    .bind(exposure.short_usd.0)
+    .bind(exposure.futures_upnl_usd.0)
+    .bind(snapshot.btc_price_usd.map(|v| v.0))
+    .bind(snapshot.eth_price_usd.map(|v| v.0))
+    .bind(snapshot.unpriced_assets.iter().map(|a| a.as_str().to_owned()).collect::<Vec<_>>())
+    .execute(tx.connection())
+    .await?;
+    let point = NavPoint { at: snapshot.taken_at, nav: snapshot.nav_usd, sides: Some((exposure.long_usd, exposure.short_usd)) };
+    keep_hours(tx, lease, &[point]).await
+}
+
+struct NavPoint {
+    at: Timestamp,
+    nav: Usd,
+    sides: Option<(Usd, Usd)>,
+}
+
+/// Equity that the venue states for past instants: no exposure is known of them.
+pub(crate) async fn add_nav_history(tx: &mut Transaction, lease: &Lease, points: &[(Timestamp, Usd)]) -> Result<(), Error> {
+    if points.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO nav_snapshots (workspace_id, account_id, taken_at, nav_usd)
+         SELECT $1, $2, r.* FROM unnest($3::timestamptz[], $4::numeric[]) AS r ON CONFLICT DO NOTHING",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(points.iter().map(|(at, _)| at.utc()).collect::<Vec<_>>())
+    .bind(points.iter().map(|(_, nav)| nav.0).collect::<Vec<_>>())
+    .execute(tx.connection())
+    .await?;
+    let points: Vec<NavPoint> = points.iter().map(|&(at, nav)| NavPoint { at, nav, sides: None }).collect();
+    keep_hours(tx, lease, &points).await
+}
+
+/// Keeps the last point of every hour. Arrival order does not matter.
+async fn keep_hours(tx: &mut Transaction, lease: &Lease, points: &[NavPoint]) -> Result<(), Error> {
+    let sides = |pick: fn((Usd, Usd)) -> Usd| -> Vec<Option<Decimal>> {
+        points.iter().map(|p| p.sides.map(|s| pick(s).0)).collect()
+    };
+    sqlx::query(
+        "INSERT INTO nav_hours AS h (workspace_id, account_id, hour, taken_at, nav_usd, long_usd, short_usd)
+         SELECT DISTINCT ON (hour) $1, $2, r.hour, r.taken_at, r.nav, r.long, r.short
+         FROM unnest($3::timestamptz[], $4::timestamptz[], $5::numeric[], $6::numeric[], $7::numeric[])
+              AS r(hour, taken_at, nav, long, short)
+         ORDER BY hour, taken_at DESC
+         ON CONFLICT (workspace_id, account_id, hour) DO UPDATE
+         SET taken_at = excluded.taken_at, nav_usd = excluded.nav_usd, long_usd = excluded.long_usd, short_usd = excluded.short_usd
+         WHERE excluded.taken_at > h.taken_at",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(points.iter().map(|p| p.at.floor_to(HOUR).utc()).collect::<Vec<_>>())
+    .bind(points.iter().map(|p| p.at.utc()).collect::<Vec<_>>())
+    .bind(points.iter().map(|p| p.nav.0).collect::<Vec<_>>())
+    .bind(sides(|s| s.0))
+    .bind(sides(|s| s.1))
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

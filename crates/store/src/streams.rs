@@ -1,0 +1,200 @@
+//! The streams of an account: where each goes on, how it stands.
+
+use codash_domain::{AccountId, AccountStatus, Timestamp, Venue, WorkspaceId};
+use serde_json::Value;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::accounts::StreamState;
+use crate::row::Columns;
+use crate::session::Transaction;
+use crate::{Credential, Error, Lease, Session, Store};
+
+/// What a collector needs to read an account.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub venue: Venue,
+    pub is_active: bool,
+    pub status: AccountStatus,
+    pub credential: Credential,
+    pub attested_at: Option<Timestamp>,
+    pub streams: Vec<StreamRow>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StreamRow {
+    pub stream: String,
+    /// JSON null before the first page.
+    pub cursor: Value,
+    pub failures: i32,
+    /// True when it is time to read it again, by the database's clock.
+    pub due: bool,
+}
+
+/// Why a stream could not be read, as its owner is told.
+#[derive(Debug, Clone)]
+pub struct StreamFault<'a> {
+    pub stream: &'a str,
+    /// behind (will be tried again) or error.
+    pub status: &'static str,
+    pub detail: &'a str,
+    pub retry_after: Duration,
+}
+
+impl Store {
+    /// Opens the account of a lease: credential and cursors, for this pass only.
+    pub async fn open_account(&self, lease: &Lease) -> Result<Opened, Error> {
+        let mut tx = self.fenced(lease).await?;
+        let row = sqlx::query(
+            "SELECT venue, is_active, status, attested_at FROM accounts WHERE workspace_id = $1 AND account_id = $2",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .fetch_one(tx.connection())
+        .await?;
+        let credential = self.credential(&mut tx, lease.workspace, lease.account).await?;
+        let streams = sqlx::query(
+            "SELECT stream, cursor, failures, due_at <= clock_timestamp() AS due FROM streams
+             WHERE workspace_id = $1 AND account_id = $2 ORDER BY stream",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .fetch_all(tx.connection())
+        .await?;
+        tx.commit().await?;
+        let streams = streams.iter().map(|r| {
+            Ok(StreamRow { stream: r.col("stream")?, cursor: r.col("cursor")?, failures: r.col("failures")?, due: r.col("due")? })
+        });
+        Ok(Opened {
+            venue: row.parsed("venue")?,
+            is_active: row.col("is_active")?,
+            status: row.parsed("status")?,
+            credential,
+            attested_at: row.maybe_at("attested_at")?,
+            streams: streams.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// Notes that a stream could not be read and when to try again.
+    pub async fn stream_failed(&self, lease: &Lease, fault: &StreamFault<'_>) -> Result<(), Error> {
+        let mut tx = self.fenced(lease).await?;
+        sqlx::query(
+            "UPDATE streams SET status = $4, detail = $5, failures = failures + 1,
+                    due_at = clock_timestamp() + make_interval(secs => $6::int)
+             WHERE workspace_id = $1 AND account_id = $2 AND stream = $3",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .bind(fault.stream)
+        .bind(fault.status)
+        .bind(fault.detail)
+        .bind(i32::try_from(fault.retry_after.as_secs()).unwrap_or(i32::MAX))
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await
+    }
+
+    /// Sets how the whole account stands, and when its key was last attested if it was just now.
+    pub async fn account_checked(
+        &self,
+        lease: &Lease,
+        status: AccountStatus,
+        detail: Option<&str>,
+        checked_at: Timestamp,
+        attested: bool,
+    ) -> Result<(), Error> {
+        let mut tx = self.fenced(lease).await?;
+        sqlx::query(
+            "UPDATE accounts SET status = $3, status_detail = $4, last_checked_at = $5,
+                    attested_at = CASE WHEN $6 THEN $5 ELSE attested_at END,
+                    updated_at = CASE WHEN status IS DISTINCT FROM $3 OR status_detail IS DISTINCT FROM $4
+                                      THEN $5 ELSE updated_at END
+             WHERE workspace_id = $1 AND account_id = $2",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .bind(status.as_str())
+        .bind(detail)
+        .bind(checked_at.utc())
+        .bind(attested)
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await
+    }
+
+    /// How the streams of an account stand together: degraded when any is, with its reason.
+    pub async fn streams_standing(&self, lease: &Lease) -> Result<(AccountStatus, Option<String>), Error> {
+        let mut tx = self.fenced(lease).await?;
+        let worst = sqlx::query(
+            "SELECT stream, status, detail FROM streams
+             WHERE workspace_id = $1 AND account_id = $2 AND status IN ('degraded', 'error') ORDER BY status DESC, stream LIMIT 1",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .fetch_optional(tx.connection())
+        .await?;
+        tx.commit().await?;
+        let Some(row) = worst else { return Ok((AccountStatus::Connected, None)) };
+        let detail = format!("{}: {}", row.col::<String>("stream")?, row.col::<Option<String>>("detail")?.unwrap_or_default());
+        Ok((AccountStatus::Degraded, Some(detail)))
+    }
+}
+
+/// Adds streams that are not there yet.
+pub(crate) async fn add(
+    tx: &mut Transaction,
+    workspace: WorkspaceId,
+    account: AccountId,
+    streams: &[String],
+) -> Result<(), Error> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO streams (workspace_id, account_id, stream) SELECT $1, $2, s FROM unnest($3::text[]) s
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(workspace.0)
+    .bind(account.0)
+    .bind(streams)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+impl Session<'_> {
+    /// The streams of these accounts with the ends of what was read of each.
+    pub async fn stream_states(&mut self, accounts: &[AccountId]) -> Result<Vec<(AccountId, StreamState)>, Error> {
+        let ids: Vec<Uuid> = accounts.iter().map(|a| a.0).collect();
+        let workspace = self.workspace();
+        let rows = sqlx::query(
+            "SELECT s.account_id, s.stream, s.status, s.detail, s.last_read_at, c.covered_from, c.covered_to,
+                    (SELECT count(*) FROM quarantined_records q
+                     WHERE q.workspace_id = s.workspace_id AND q.account_id = s.account_id AND q.stream = s.stream) AS quarantined
+             FROM streams s
+             LEFT JOIN LATERAL (
+                SELECT min(from_at) AS covered_from, max(to_at) AS covered_to FROM coverage c
+                WHERE c.workspace_id = s.workspace_id AND c.account_id = s.account_id AND c.stream = s.stream
+             ) c ON true
+             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) ORDER BY s.account_id, s.stream",
+        )
+        .bind(workspace)
+        .bind(ids)
+        .fetch_all(self.connection())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let state = StreamState {
+                    stream: row.col("stream")?,
+                    status: row.col("status")?,
+                    covered_from: row.maybe_at("covered_from")?,
+                    covered_to: row.maybe_at("covered_to")?,
+                    last_read_at: row.maybe_at("last_read_at")?,
+                    quarantined: row.col("quarantined")?,
+                    detail: row.col("detail")?,
+                };
+                Ok((AccountId(row.col("account_id")?), state))
+            })
+            .collect()
+    }
+}

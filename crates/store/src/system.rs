@@ -1,0 +1,67 @@
+//! The few statements that see across tenants, all of them functions of the schema:
+//!
+//! - `api_key_by_hash`: a key's holder proves it by the hash; nothing else can be asked.
+//! - `claim_due_account`: the collector takes one due account under a new epoch.
+//! - `workspaces_to_seal`: ids of dense tenants with hours waiting to be sealed.
+
+use codash_domain::{AccountId, KeyId, Scopes, WorkspaceId};
+use uuid::Uuid;
+
+use crate::row::Columns;
+use crate::{Error, Grant, Lease, Store};
+
+impl Store {
+    /// What the key with this hash opens; `None` when unknown or revoked, alike. Expiry is the
+    /// caller's to judge, by its own clock.
+    pub async fn find_grant(&self, key_hash: &[u8; 32]) -> Result<Option<Grant>, Error> {
+        let row = sqlx::query("SELECT * FROM api_key_by_hash($1)")
+            .bind(&key_hash[..])
+            .fetch_optional(&self.reads)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let scopes: Vec<String> = row.col("scopes")?;
+        let addresses: Vec<String> = row.col("addresses")?;
+        Ok(Some(Grant {
+            workspace: WorkspaceId(row.col("workspace_id")?),
+            key: KeyId(row.col("key_id")?),
+            scopes: Scopes::new(parse_all(&scopes, "scopes")?),
+            accounts: row.col::<Option<Vec<Uuid>>>("account_ids")?.map(|ids| ids.into_iter().map(AccountId).collect()),
+            addresses: parse_all(&addresses, "addresses")?,
+            expires_at: row.maybe_at("expires_at")?,
+        }))
+    }
+
+    /// Takes over one due account for `ttl`, or `None` when nothing is due.
+    pub async fn claim_due_account(&self, holder: &str, ttl: std::time::Duration) -> Result<Option<Lease>, Error> {
+        let row = sqlx::query("SELECT * FROM claim_due_account($1, make_interval(secs => $2::int))")
+            .bind(holder)
+            .bind(i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX))
+            .fetch_optional(&self.writes)
+            .await?;
+        row.map(|row| {
+            Ok(Lease {
+                workspace: WorkspaceId(row.col("workspace_id")?),
+                account: AccountId(row.col("account_id")?),
+                epoch: row.col("epoch")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Dense tenants that have hours to seal.
+    pub async fn workspaces_to_seal(&self, min_events: i64) -> Result<Vec<WorkspaceId>, Error> {
+        let ids: Vec<Uuid> = sqlx::query_scalar("SELECT workspace_id FROM workspaces_to_seal($1)")
+            .bind(min_events)
+            .fetch_all(&self.writes)
+            .await?;
+        Ok(ids.into_iter().map(WorkspaceId).collect())
+    }
+}
+
+/// Reads a list of words; a word that we do not know is a corrupt row, never a right left out.
+pub(crate) fn parse_all<T: std::str::FromStr>(words: &[String], column: &'static str) -> Result<Vec<T>, Error> {
+    words
+        .iter()
+        .map(|w| w.parse().map_err(|_| Error::Corrupt { column, detail: w.clone() }))
+        .collect()
+}
