@@ -1,0 +1,121 @@
+//! Which single events lost most?
+
+use chrono::TimeDelta;
+use codash_domain::{AccountId, EventId, EventType, Symbol, Timestamp, Usd};
+use codash_store::events::StoredEvent;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::input::{present, whole};
+use crate::provenance::{self, AppliedFilters, Provenance};
+use crate::select::{self, Selection, WindowAnswer, WindowQuery, short_strings};
+use crate::{Ctx, Error};
+
+fn default_days() -> Option<i64> {
+    Some(30)
+}
+
+fn default_limit() -> Option<i64> {
+    Some(25)
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Query {
+    /// Single visible exchange account id, as list_accounts returns it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub account_id: Option<String>,
+    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub account_ids: Option<Vec<String>>,
+    /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
+    #[serde(default, deserialize_with = "present")]
+    pub from: Option<Timestamp>,
+    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
+    #[serde(default, deserialize_with = "present")]
+    pub to: Option<Timestamp>,
+    /// Length of the window in days when `from` is omitted.
+    #[serde(default = "default_days", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 365))]
+    pub days: Option<i64>,
+    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub symbols: Option<Vec<String>>,
+    /// Most rows returned.
+    #[serde(default = "default_limit", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 500))]
+    pub limit: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub count: usize,
+    pub window: WindowAnswer,
+    /// Worst first. Only events that lost money.
+    pub rows: Vec<Row>,
+    pub provenance: Provenance,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    pub id: EventId,
+    pub account_id: AccountId,
+    pub account_name: String,
+    /// Null: a record that belongs to no market.
+    pub symbol: Option<Symbol>,
+    pub event_type: EventType,
+    pub occurred_at: Timestamp,
+    /// Realized PnL + funding - fee of this event: negative.
+    pub net_pnl_impact_usd: Option<Usd>,
+    pub notional_usd: Option<Usd>,
+}
+
+pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    let mut session = ctx.store.read(ctx.grant).begin().await?;
+    let selection =
+        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let length = TimeDelta::days(query.days.unwrap_or(30));
+    let window = select::window(WindowQuery { from: query.from, to: query.to, length }, ctx.now)?;
+    let filter = select::event_filter(&selection, window, query.symbols.as_deref(), None);
+    let events = session.largest_losses(&filter, query.limit.unwrap_or(25)).await?;
+    let unpriced_event_count = session.unpriced_count(&filter).await?;
+    let coverage = provenance::coverage(&mut session, &selection, window, ctx.now).await?;
+    session.finish().await?;
+    let rows = rows(events, &selection);
+    Ok(Answer {
+        count: rows.len(),
+        window: window.into(),
+        rows,
+        provenance: Provenance {
+            as_of: ctx.now,
+            sources: vec!["events"],
+            fallbacks: vec![],
+            applied_filters: AppliedFilters::new(&selection, &filter),
+            unpriced_event_count,
+            coverage,
+        },
+    })
+}
+
+fn rows(events: Vec<StoredEvent>, selection: &Selection) -> Vec<Row> {
+    let names = selection.names();
+    events
+        .into_iter()
+        .map(|e| Row {
+            id: e.id,
+            account_id: e.account,
+            account_name: names.get(&e.account).copied().unwrap_or_default().to_owned(),
+            symbol: e.symbol,
+            event_type: e.event_type,
+            occurred_at: e.occurred_at,
+            net_pnl_impact_usd: e.net_pnl_impact_usd,
+            notional_usd: e.notional_usd,
+        })
+        .collect()
+}

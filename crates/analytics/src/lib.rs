@@ -1,0 +1,36 @@
+//! The question catalogue: one file a question, asked by every face.
+//!
+//! A question has a `Query` (what may be asked: names, defaults and bounds, said once for every
+//! face), an `Answer` (its wire shape) and `answer(ctx, query)`. To add one: write its file, list it
+//! here, give it a row in `src/mcp/tools.rs` and, for REST, a handler of a few lines.
+//!
+//! Questions: [`list_accounts`], [`portfolio_summary`], [`nav_history`], [`activity_summary`],
+//! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`].
+
+pub mod activity_summary;
+pub mod cursor;
+pub mod error;
+pub mod input;
+pub mod largest_losses;
+pub mod list_accounts;
+pub mod nav_history;
+pub mod pnl_by_symbol;
+pub mod portfolio_summary;
+pub mod provenance;
+pub mod select;
+pub mod trade_events;
+
+use codash_domain::Timestamp;
+use codash_store::{Grant, Store};
+
+pub use cursor::CursorKey;
+pub use error::{Error, Rule};
+
+/// Who asks, of what, when. A [`Grant`] comes only from a key, so there is no asking without one.
+#[derive(Debug, Clone, Copy)]
+pub struct Ctx<'a> {
+    pub store: &'a Store,
+    pub grant: &'a Grant,
+    pub cursor_key: &'a CursorKey,
+    pub now: Timestamp,
+}

@@ -1,0 +1,68 @@
+//! Which accounts can this key see?
+
+use codash_domain::{AccountId, AccountStatus, Timestamp, Usd, Venue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use validator::Validate;
+
+use crate::{Ctx, Error};
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Query {}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub count: usize,
+    pub accounts: Vec<Account>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    pub id: AccountId,
+    pub name: String,
+    pub venue: Venue,
+    /// The currency that values are shown in.
+    pub denomination: &'static str,
+    pub portfolio_id: Option<Uuid>,
+    pub tags: Vec<String>,
+    pub is_active: bool,
+    /// pending, connected, degraded (some records unreadable) or error (the venue refuses the key).
+    pub status: AccountStatus,
+    /// What is wrong, when status is degraded or error.
+    pub status_detail: Option<String>,
+    /// NAV of the newest snapshot; null before the first.
+    pub last_balance_usd: Option<Usd>,
+    pub last_checked_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+pub async fn answer(ctx: &Ctx<'_>, _query: Query) -> Result<Answer, Error> {
+    let accounts = ctx.store.read(ctx.grant).accounts().await?;
+    let accounts: Vec<Account> = accounts.into_iter().map(Account::from).collect();
+    Ok(Answer { count: accounts.len(), accounts })
+}
+
+impl From<codash_store::accounts::Account> for Account {
+    fn from(row: codash_store::accounts::Account) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            venue: row.venue,
+            denomination: "USD",
+            portfolio_id: None,
+            tags: row.tags,
+            is_active: row.is_active,
+            status: row.status,
+            status_detail: row.status_detail,
+            last_balance_usd: row.last_nav_usd,
+            last_checked_at: row.last_checked_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}

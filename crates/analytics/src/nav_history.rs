@@ -1,0 +1,156 @@
+//! How did NAV and exposure move?
+//!
+//! Hourly buckets: the last snapshot of the hour, summed over accounts. An account that has none in an
+//! hour counts with its last one before; before its first it does not count.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use codash_domain::cover::HOUR;
+use codash_domain::{AccountId, Timestamp, Usd};
+use codash_store::nav::NavHour;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::input::{present, whole};
+use crate::select::{self, short_strings};
+use crate::{Ctx, Error};
+
+/// More buckets than this and only the most recent are returned.
+pub const MOST_POINTS: usize = 1500;
+
+fn default_days() -> Option<i64> {
+    Some(30)
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Query {
+    /// Single visible exchange account id, as list_accounts returns it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub account_id: Option<String>,
+    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub account_ids: Option<Vec<String>>,
+    /// Lookback window in days.
+    #[serde(default = "default_days", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 365))]
+    pub days: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub count: usize,
+    pub days: i64,
+    /// True when there were more than 1500 hourly buckets: the most recent 1500 are returned.
+    pub truncated: bool,
+    pub account_ids: Vec<AccountId>,
+    /// Oldest first.
+    pub points: Vec<Point>,
+    pub provenance: Provenance,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Point {
+    /// The hour that the bucket begins with.
+    pub timestamp: Timestamp,
+    pub nav: Usd,
+    /// Null where the venue stated equity alone.
+    pub gross_exposure: Option<Usd>,
+    pub net_exposure: Option<Usd>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    pub as_of: Timestamp,
+    pub sources: Vec<&'static str>,
+    pub bucket: &'static str,
+    /// Points in which at least one account counts with an earlier hour's snapshot.
+    pub carried_point_count: usize,
+}
+
+pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    let days = query.days.unwrap_or(30);
+    let mut session = ctx.store.read(ctx.grant).begin().await?;
+    let selection =
+        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let from = ctx.now.minus(TimeDelta::days(days)).plus(TimeDelta::milliseconds(HOUR - 1)).floor_to(HOUR);
+    let hours = session.nav_hours(&selection.ids(), from, ctx.now).await?;
+    session.finish().await?;
+    let (mut points, mut carried) = series(&hours, from);
+    let truncated = points.len() > MOST_POINTS;
+    if truncated {
+        let cut = points.len() - MOST_POINTS;
+        points.drain(..cut);
+        carried.drain(..cut);
+    }
+    Ok(Answer {
+        count: points.len(),
+        days,
+        truncated,
+        account_ids: selection.ids(),
+        points,
+        provenance: Provenance {
+            as_of: ctx.now,
+            sources: vec!["nav_hours"],
+            bucket: "1h",
+            carried_point_count: carried.into_iter().filter(|c| *c).count(),
+        },
+    })
+}
+
+/// One point for every hour in which any account has a snapshot, and whether it carries an account.
+fn series(hours: &[NavHour], from: Timestamp) -> (Vec<Point>, Vec<bool>) {
+    let mut last: BTreeMap<AccountId, &NavHour> = BTreeMap::new();
+    let mut points = Vec::new();
+    let mut carried = Vec::new();
+    for group in hours.chunk_by(|a, b| a.hour == b.hour) {
+        last.extend(group.iter().map(|h| (h.account, h)));
+        let hour = group[0].hour;
+        if hour < from {
+            continue;
+        }
+        let side = |pick: fn(Usd, Usd) -> Usd| -> Option<Usd> {
+            last.values().map(|h| h.sides.map(|(long, short)| pick(long, short))).sum::<Option<Usd>>().map(|v| Usd::new(v.0))
+        };
+        points.push(Point {
+            timestamp: hour,
+            nav: Usd::new(last.values().map(|h| h.nav_usd).sum::<Usd>().0),
+            gross_exposure: side(|long, short| long + short),
+            net_exposure: side(|long, short| long - short),
+        });
+        carried.push(last.values().any(|h| h.hour != hour));
+    }
+    (points, carried)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hour(account: u8, at: i64, nav: &str) -> NavHour {
+        NavHour {
+            account: AccountId::from_random([account; 16]),
+            hour: Timestamp::from_millis(at * HOUR).unwrap(),
+            nav_usd: nav.parse().unwrap(),
+            sides: Some(("3".parse().unwrap(), "1".parse().unwrap())),
+        }
+    }
+
+    #[test]
+    fn an_account_without_a_snapshot_in_an_hour_counts_with_its_last_one() {
+        let hours = [hour(1, 1, "10"), hour(2, 2, "5"), hour(1, 3, "11"), hour(2, 3, "6")];
+        let (points, carried) = series(&hours, Timestamp::from_millis(2 * HOUR).unwrap());
+        let navs: Vec<String> = points.iter().map(|p| p.nav.to_string()).collect();
+        assert_eq!(navs, ["15", "17"]);
+        assert_eq!(carried, [true, false]);
+        assert_eq!(points[1].gross_exposure.unwrap().to_string(), "8");
+        assert_eq!(points[1].net_exposure.unwrap().to_string(), "4");
+    }
+}

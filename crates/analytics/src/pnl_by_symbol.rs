@@ -1,0 +1,156 @@
+//! What did each symbol earn and cost in a window?
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use codash_domain::{AccountId, Symbol, Timestamp, Usd, pnl};
+use codash_store::Session;
+use codash_store::events::EventFilter;
+use codash_store::ledger::Sums;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::input::{present, whole};
+use crate::provenance::{self, AppliedFilters, Provenance};
+use crate::select::{self, Selection, WindowAnswer, WindowQuery, short_strings};
+use crate::{Ctx, Error};
+
+fn default_days() -> Option<i64> {
+    Some(30)
+}
+
+fn default_limit() -> Option<i64> {
+    Some(100)
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Query {
+    /// Single visible exchange account id, as list_accounts returns it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub account_id: Option<String>,
+    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub account_ids: Option<Vec<String>>,
+    /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
+    #[serde(default, deserialize_with = "present")]
+    pub from: Option<Timestamp>,
+    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
+    #[serde(default, deserialize_with = "present")]
+    pub to: Option<Timestamp>,
+    /// Length of the window in days when `from` is omitted.
+    #[serde(default = "default_days", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 365))]
+    pub days: Option<i64>,
+    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub symbols: Option<Vec<String>>,
+    /// Most rows returned.
+    #[serde(default = "default_limit", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 2000))]
+    pub limit: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub count: usize,
+    pub total_symbol_count: usize,
+    pub window: WindowAnswer,
+    /// Largest absolute net PnL first.
+    pub rows: Vec<Row>,
+    /// True when more than `limit` symbols match.
+    pub truncated: bool,
+    pub provenance: Provenance,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Null: records that belong to no market (a rebate, say).
+    pub symbol: Option<Symbol>,
+    pub account_ids: Vec<AccountId>,
+    pub account_names: Vec<String>,
+    /// Before fees and funding.
+    pub realized_pnl_usd: Usd,
+    /// Positive: received.
+    pub funding_usd: Usd,
+    /// Positive: paid.
+    pub fees_usd: Usd,
+    /// realizedPnlUsd + fundingUsd - feesUsd.
+    pub net_pnl_usd: Usd,
+}
+
+pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    let mut session = ctx.store.read(ctx.grant).begin().await?;
+    let selection =
+        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let length = TimeDelta::days(query.days.unwrap_or(30));
+    let window = select::window(WindowQuery { from: query.from, to: query.to, length }, ctx.now)?;
+    let filter = select::event_filter(&selection, window, query.symbols.as_deref(), None);
+    let groups = by_symbol(&mut session, &filter).await?;
+    let coverage = provenance::coverage(&mut session, &selection, window, ctx.now).await?;
+    session.finish().await?;
+
+    let unpriced_event_count = groups.values().map(|g| g.sums.unpriced_count).sum();
+    let total_symbol_count = groups.len();
+    let limit = usize::try_from(query.limit.unwrap_or(100)).unwrap_or(100);
+    let rows = rows(groups, &selection, limit);
+    Ok(Answer {
+        count: rows.len(),
+        total_symbol_count,
+        window: window.into(),
+        truncated: total_symbol_count > limit,
+        rows,
+        provenance: Provenance {
+            as_of: ctx.now,
+            sources: vec!["events"],
+            fallbacks: vec![],
+            applied_filters: AppliedFilters::new(&selection, &filter),
+            unpriced_event_count,
+            coverage,
+        },
+    })
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    sums: Sums,
+    accounts: Vec<AccountId>,
+}
+
+/// One reading of the cube that knows symbol and account: sums, and which accounts traded a symbol,
+/// cannot disagree.
+async fn by_symbol(session: &mut Session<'_>, filter: &EventFilter) -> Result<BTreeMap<Option<Symbol>, Group>, Error> {
+    let mut groups: BTreeMap<Option<Symbol>, Group> = BTreeMap::new();
+    for (symbol, account, sums) in session.sums_by_symbol_and_account(filter).await? {
+        let group = groups.entry(symbol).or_default();
+        group.sums += sums;
+        group.accounts.push(account);
+    }
+    Ok(groups)
+}
+
+fn rows(groups: BTreeMap<Option<Symbol>, Group>, selection: &Selection, limit: usize) -> Vec<Row> {
+    let mut rows: Vec<Row> = groups.into_iter().map(|(symbol, group)| row(symbol, &group, selection)).collect();
+    rows.sort_by(|a, b| b.net_pnl_usd.abs().cmp(&a.net_pnl_usd.abs()).then_with(|| a.symbol.cmp(&b.symbol)));
+    rows.truncate(limit);
+    rows
+}
+
+fn row(symbol: Option<Symbol>, group: &Group, selection: &Selection) -> Row {
+    let accounts = selection.accounts.iter().filter(|a| group.accounts.contains(&a.id));
+    Row {
+        symbol,
+        account_ids: accounts.clone().map(|a| a.id).collect(),
+        account_names: accounts.map(|a| a.name.clone()).collect(),
+        realized_pnl_usd: group.sums.realized_pnl_usd,
+        funding_usd: group.sums.funding_usd,
+        fees_usd: group.sums.fees_usd,
+        net_pnl_usd: pnl::net(group.sums.realized_pnl_usd, group.sums.funding_usd, group.sums.fees_usd),
+    }
+}

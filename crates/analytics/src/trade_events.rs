@@ -1,0 +1,182 @@
+//! Which events happened? Newest first, a page at a time.
+
+use chrono::TimeDelta;
+use codash_domain::{AccountId, EventId, EventType, Price, Qty, Side, Symbol, Timestamp, Usd};
+use codash_store::events::{EventFilter, StoredEvent};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use validator::Validate;
+
+use crate::cursor::Position;
+use crate::input::{present, whole};
+use crate::provenance::{self, AppliedFilters, Provenance};
+use crate::select::{self, Selection, WindowAnswer, WindowQuery, short_strings};
+use crate::{Ctx, Error};
+
+const DEFAULT_DAYS: i64 = 90;
+
+fn default_limit() -> Option<i64> {
+    Some(100)
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Query {
+    /// Single visible exchange account id, as list_accounts returns it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub account_id: Option<String>,
+    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub account_ids: Option<Vec<String>>,
+    /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
+    #[serde(default, deserialize_with = "present")]
+    pub from: Option<Timestamp>,
+    /// Inclusive upper bound, ISO 8601 with a zone. Default: now. Ignored with a cursor.
+    #[serde(default, deserialize_with = "present")]
+    pub to: Option<Timestamp>,
+    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub symbols: Option<Vec<String>>,
+    /// Up to 7 event types. Empty: all.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 7))]
+    pub event_types: Option<Vec<EventType>>,
+    /// Most rows in a page.
+    #[serde(default = "default_limit", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 1000))]
+    pub limit: Option<i64>,
+    /// nextCursor of the previous page, unchanged, with the same filters.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 512))]
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub count: usize,
+    /// Pass it back as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+    /// As resolved on the first page.
+    pub window: WindowAnswer,
+    pub rows: Vec<Row>,
+    pub provenance: Provenance,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    pub id: EventId,
+    pub account_id: AccountId,
+    pub account_name: String,
+    /// Null: a record that belongs to no market.
+    pub symbol: Option<Symbol>,
+    pub event_type: EventType,
+    pub occurred_at: Timestamp,
+    pub side: Option<Side>,
+    /// Base units.
+    pub qty: Option<Qty>,
+    pub price: Option<Price>,
+    pub notional_usd: Option<Usd>,
+    /// Before fees. Null: unknown for want of a price.
+    pub realized_pnl_usd: Option<Usd>,
+    /// Positive: paid; negative: a rebate. Null: unknown for want of a price.
+    pub fee_usd: Option<Usd>,
+    /// Positive: received.
+    pub funding_usd: Option<Usd>,
+    /// realizedPnlUsd + fundingUsd - feeUsd; null when a part is unknown.
+    pub net_pnl_impact_usd: Option<Usd>,
+}
+
+pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    let mut session = ctx.store.read(ctx.grant).begin().await?;
+    let selection =
+        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let bound_to = bound_to(ctx, &query, &selection);
+    let position = query.cursor.as_deref().map(|text| ctx.cursor_key.read(text, &bound_to)).transpose()?;
+    let window = match &position {
+        Some(position) => position.window,
+        None => {
+            let length = TimeDelta::days(DEFAULT_DAYS);
+            select::window(WindowQuery { from: query.from, to: query.to, length }, ctx.now)?
+        }
+    };
+    let filter = select::event_filter(&selection, window, query.symbols.as_deref(), query.event_types.as_deref());
+    let limit = query.limit.unwrap_or(100);
+    let mut events = session.events_page(&filter, position.map(|p| p.before), limit + 1).await?;
+    let coverage = provenance::coverage(&mut session, &selection, window, ctx.now).await?;
+    session.finish().await?;
+
+    let more = events.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if more {
+        events.pop();
+    }
+    let next = events.last().filter(|_| more).map(|last| Position { window, before: last.id });
+    Ok(Answer {
+        count: events.len(),
+        next_cursor: next.map(|p| ctx.cursor_key.write(&p, &bound_to)),
+        window: window.into(),
+        provenance: events_provenance(ctx, &selection, &filter, &events, coverage),
+        rows: rows(events, &selection),
+    })
+}
+
+/// Everything that must be the same on the next page. The page's size may change.
+fn bound_to(ctx: &Ctx<'_>, query: &Query, selection: &Selection) -> String {
+    let mut accounts = selection.ids();
+    accounts.sort_unstable();
+    // An account that is attached between two pages of the whole workspace does not spoil the cursor.
+    let accounts = if selection.whole_workspace { json!("all") } else { json!(accounts) };
+    let mut symbols = query.symbols.clone().unwrap_or_default();
+    symbols.sort_unstable();
+    symbols.dedup();
+    let mut types = query.event_types.clone().unwrap_or_default();
+    types.sort_unstable();
+    types.dedup();
+    json!(["trade_events", ctx.grant.workspace, ctx.grant.key, accounts, symbols, types]).to_string()
+}
+
+fn events_provenance(
+    ctx: &Ctx<'_>,
+    selection: &Selection,
+    filter: &EventFilter,
+    events: &[StoredEvent],
+    coverage: provenance::Coverage,
+) -> Provenance {
+    let unpriced = events.iter().filter(|e| e.unpriced).count();
+    Provenance {
+        as_of: ctx.now,
+        sources: vec!["events"],
+        fallbacks: vec![],
+        applied_filters: AppliedFilters::new(selection, filter),
+        unpriced_event_count: i64::try_from(unpriced).unwrap_or(i64::MAX),
+        coverage,
+    }
+}
+
+fn rows(events: Vec<StoredEvent>, selection: &Selection) -> Vec<Row> {
+    let names = selection.names();
+    events
+        .into_iter()
+        .map(|e| Row {
+            id: e.id,
+            account_id: e.account,
+            account_name: names.get(&e.account).copied().unwrap_or_default().to_owned(),
+            symbol: e.symbol,
+            event_type: e.event_type,
+            occurred_at: e.occurred_at,
+            side: e.side,
+            qty: e.qty,
+            price: e.price,
+            notional_usd: e.notional_usd,
+            realized_pnl_usd: e.realized_pnl_usd,
+            fee_usd: e.fee_usd,
+            funding_usd: e.funding_usd,
+            net_pnl_impact_usd: e.net_pnl_impact_usd,
+        })
+        .collect()
+}
