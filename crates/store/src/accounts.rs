@@ -118,6 +118,21 @@ impl Store {
         Ok(created)
     }
 
+    /// Pauses or resumes the collection of an account. `NotFound` when the workspace has no such account.
+    pub async fn set_active(&self, workspace: WorkspaceId, account: AccountId, is_active: bool) -> Result<(), Error> {
+        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
+        let done = sqlx::query(
+            "UPDATE accounts SET is_active = $3, updated_at = now() WHERE workspace_id = $1 AND account_id = $2",
+        )
+        .bind(workspace.0)
+        .bind(account.0)
+        .bind(is_active)
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound) }
+    }
+
     /// The credential of an account, opened in memory for one pass.
     pub(crate) async fn credential(
         &self,

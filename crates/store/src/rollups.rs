@@ -103,14 +103,18 @@ fn delete(table: &str, grain: char) -> String {
     format!("DELETE FROM {table} WHERE workspace_id = $1 AND grain = '{grain}' AND bucket = ANY ($2::timestamptz[])")
 }
 
-/// Cells of a grain from raw rows.
+/// Cells of a grain from raw rows. `OFFSET 0` holds the planner to one short index range a bucket:
+/// without statistics it would join all events with all buckets.
 fn from_events(table: &str, keys: &str, grain: char) -> (String, String) {
     let insert = format!(
         "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, event_count, notional_usd, realized_pnl_usd,
                               fee_usd, funding_usd, unpriced_count)
          SELECT $1, '{grain}', b.a, {keys}, event_type, {FROM_EVENTS}
          FROM unnest($2::timestamptz[], $3::timestamptz[]) AS b(a, z)
-         JOIN events e ON e.workspace_id = $1 AND e.event_id >= event_id_at(b.a) AND e.event_id < event_id_at(b.z)
+         CROSS JOIN LATERAL (
+            SELECT * FROM events e
+            WHERE e.workspace_id = $1 AND e.event_id >= event_id_at(b.a) AND e.event_id < event_id_at(b.z) OFFSET 0
+         ) e
          GROUP BY b.a, {keys}, event_type"
     );
     (delete(table, grain), insert)
@@ -123,7 +127,10 @@ fn from_cells(table: &str, keys: &str, fine: char, coarse: char) -> (String, Str
                               fee_usd, funding_usd, unpriced_count)
          SELECT $1, '{coarse}', b.a, {keys}, event_type, {FROM_CELLS}
          FROM unnest($2::timestamptz[], $3::timestamptz[]) AS b(a, z)
-         JOIN {table} x ON x.workspace_id = $1 AND x.grain = '{fine}' AND x.bucket >= b.a AND x.bucket < b.z
+         CROSS JOIN LATERAL (
+            SELECT * FROM {table} x
+            WHERE x.workspace_id = $1 AND x.grain = '{fine}' AND x.bucket >= b.a AND x.bucket < b.z OFFSET 0
+         ) x
          GROUP BY b.a, {keys}, event_type"
     );
     (delete(table, coarse), insert)
