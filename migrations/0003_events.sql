@@ -85,12 +85,13 @@ SELECT wall('restatements');
 GRANT SELECT, INSERT ON restatements TO codash_app;
 GRANT SELECT ON restatements TO codash_read;
 
--- Orders that a venue forced, by which fills are classified, whichever arrives first.
+-- Orders that a venue forced, by which fills are classified, whichever arrives first. Unknown: forced in a
+-- way that we have no word for.
 CREATE TABLE forced_orders (
     workspace_id uuid NOT NULL,
     account_id   uuid NOT NULL,
     order_ref    text NOT NULL,
-    event_type   text NOT NULL CHECK (event_type IN ('liquidation', 'adl', 'system_close')),
+    event_type   text NOT NULL CHECK (event_type IN ('liquidation', 'adl', 'system_close', 'unknown')),
     occurred_at  timestamptz NOT NULL,
     PRIMARY KEY (workspace_id, account_id, order_ref),
     FOREIGN KEY (workspace_id, account_id) REFERENCES accounts

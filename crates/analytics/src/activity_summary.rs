@@ -37,7 +37,7 @@ pub struct Query {
     /// Length of the window in hours when `from` is omitted. Default 24, at most 2160 (90 days).
     #[serde(default, deserialize_with = "number")]
     #[validate(custom(function = "hours_in_range"))]
-    #[schemars(with = "Option<Hours>")]
+    #[schemars(with = "Option<Hours>", extend("default" = DEFAULT_HOURS))]
     pub hours: Option<Number>,
     /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
     #[serde(default, deserialize_with = "present")]

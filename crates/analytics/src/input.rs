@@ -67,11 +67,17 @@ fn reason(fault: &validator::ValidationError) -> String {
 
 fn camel(snake: &str) -> String {
     let mut up = false;
-    snake.chars().filter_map(|c| match c {
-        '_' => { up = true; None }
-        c if std::mem::take(&mut up) => Some(c.to_ascii_uppercase()),
-        c => Some(c),
-    }).collect()
+    snake
+        .chars()
+        .filter_map(|c| match c {
+            '_' => {
+                up = true;
+                None
+            }
+            c if std::mem::take(&mut up) => Some(c.to_ascii_uppercase()),
+            c => Some(c),
+        })
+        .collect()
 }
 
 /// An optional argument may be absent; an explicit `null` is a wrong type like any other.
@@ -132,7 +138,11 @@ fn generate<T: JsonSchema>() -> Value {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            if object.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("int") || f.starts_with("uint")) {
+            if object
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(|f| f.starts_with("int") || f.starts_with("uint"))
+            {
                 object.shift_remove("format");
             }
             if object.get("default").is_some_and(Value::is_null) {

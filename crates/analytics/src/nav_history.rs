@@ -117,7 +117,10 @@ fn series(hours: &[NavHour], from: Timestamp) -> (Vec<Point>, Vec<bool>) {
             continue;
         }
         let side = |pick: fn(Usd, Usd) -> Usd| -> Option<Usd> {
-            last.values().map(|h| h.sides.map(|(long, short)| pick(long, short))).sum::<Option<Usd>>().map(|v| Usd::new(v.0))
+            last.values()
+                .map(|h| h.sides.map(|(long, short)| pick(long, short)))
+                .sum::<Option<Usd>>()
+                .map(|v| Usd::new(v.0))
         };
         points.push(Point {
             timestamp: hour,

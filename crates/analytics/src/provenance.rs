@@ -78,7 +78,12 @@ pub struct Gap {
 }
 
 /// Reads how far the selected accounts cover the window.
-pub async fn coverage(session: &mut Session<'_>, selection: &Selection, window: Window, now: Timestamp) -> Result<Coverage, Error> {
+pub async fn coverage(
+    session: &mut Session<'_>,
+    selection: &Selection,
+    window: Window,
+    now: Timestamp,
+) -> Result<Coverage, Error> {
     let past = Window { from: window.from, to: window.to.min(now) };
     let streams = if past.from > past.to { Vec::new() } else { session.coverage(&selection.ids(), past).await? };
     let accounts: Vec<AccountCoverage> = selection

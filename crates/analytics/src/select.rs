@@ -136,7 +136,12 @@ impl JsonSchema for Number {
 }
 
 /// The ledger's filter for a selection and a window.
-pub fn event_filter(selection: &Selection, window: Window, symbols: Option<&[String]>, types: Option<&[EventType]>) -> EventFilter {
+pub fn event_filter(
+    selection: &Selection,
+    window: Window,
+    symbols: Option<&[String]>,
+    types: Option<&[EventType]>,
+) -> EventFilter {
     let mut symbols: Vec<String> = symbols.unwrap_or_default().to_vec();
     symbols.sort_unstable();
     symbols.dedup();

@@ -21,11 +21,7 @@ pub struct NotDecimal(pub String);
 /// Reads a decimal exactly, in plain or scientific notation, as venues write both.
 pub fn parse_decimal(text: &str) -> Result<Decimal, NotDecimal> {
     let text = text.trim();
-    let parsed = if text.contains(['e', 'E']) {
-        Decimal::from_scientific(text)
-    } else {
-        Decimal::from_str_exact(text)
-    };
+    let parsed = if text.contains(['e', 'E']) { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
     parsed.map(|d| d.normalize()).map_err(|_| NotDecimal(text.chars().take(64).collect()))
 }
 
@@ -172,7 +168,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_decimal_is_refused() {
-        for input in ["\"NaN\"", "\"\"", "\"1,5\"", "null", "\"0x10\"", "1e400", "\"99999999999999999999999999999999\""] {
+        for input in ["\"NaN\"", "\"\"", "\"1,5\"", "null", "\"0x10\"", "1e400", "\"99999999999999999999999999999999\""]
+        {
             assert!(serde_json::from_str::<Usd>(input).is_err(), "{input}");
         }
     }

@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn years_that_the_wire_or_postgres_cannot_hold_are_refused() {
-        for bad in ["0000-01-01T00:00:00Z", "+294277-01-01T00:00:00Z", "infinity", "2026-13-01T00:00:00Z", "2026-01-01"] {
+        for bad in ["0000-01-01T00:00:00Z", "+294277-01-01T00:00:00Z", "infinity", "2026-13-01T00:00:00Z", "2026-01-01"]
+        {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
         assert!(Timestamp::from_millis(-1).is_none());

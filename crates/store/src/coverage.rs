@@ -22,7 +22,12 @@ pub struct StreamCoverage {
 }
 
 /// Adds a span (inclusive), merging it with every span that it touches or overlaps.
-pub(crate) async fn add(tx: &mut Transaction, lease: &Lease, stream: &str, span: (Timestamp, Timestamp)) -> Result<(), Error> {
+pub(crate) async fn add(
+    tx: &mut Transaction,
+    lease: &Lease,
+    stream: &str,
+    span: (Timestamp, Timestamp),
+) -> Result<(), Error> {
     sqlx::query(
         "WITH touched AS (
             DELETE FROM coverage WHERE workspace_id = $1 AND account_id = $2 AND stream = $3

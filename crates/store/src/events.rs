@@ -61,34 +61,57 @@ macro_rules! filters {
 
 /// $1 workspace, $2 and $3 id range (half-open), $4 types, $5 symbols, $6 accounts, $7 limit.
 const PAGE: &str = concat!(
-    "SELECT ", columns!(), " FROM events e WHERE e.workspace_id = $1 AND e.event_id >= $2 AND e.event_id < $3",
-    filters!(), "ORDER BY e.event_id DESC LIMIT $7"
+    "SELECT ",
+    columns!(),
+    " FROM events e WHERE e.workspace_id = $1 AND e.event_id >= $2 AND e.event_id < $3",
+    filters!(),
+    "ORDER BY e.event_id DESC LIMIT $7"
 );
 const PAGE_BY_ACCOUNT: &str = concat!(
-    "SELECT ", columns!(), " FROM unnest($6::uuid[]) k CROSS JOIN LATERAL (SELECT ", columns!(),
+    "SELECT ",
+    columns!(),
+    " FROM unnest($6::uuid[]) k CROSS JOIN LATERAL (SELECT ",
+    columns!(),
     " FROM events e WHERE e.workspace_id = $1 AND e.account_id = k AND e.event_id >= $2 AND e.event_id < $3",
-    filters!(), "ORDER BY e.event_id DESC LIMIT $7) e ORDER BY e.event_id DESC LIMIT $7"
+    filters!(),
+    "ORDER BY e.event_id DESC LIMIT $7) e ORDER BY e.event_id DESC LIMIT $7"
 );
 const PAGE_BY_SYMBOL: &str = concat!(
-    "SELECT ", columns!(), " FROM unnest($5::text[]) k CROSS JOIN LATERAL (SELECT ", columns!(),
+    "SELECT ",
+    columns!(),
+    " FROM unnest($5::text[]) k CROSS JOIN LATERAL (SELECT ",
+    columns!(),
     " FROM events e WHERE e.workspace_id = $1 AND e.symbol = k AND e.event_id >= $2 AND e.event_id < $3",
-    filters!(), "ORDER BY e.event_id DESC LIMIT $7) e ORDER BY e.event_id DESC LIMIT $7"
+    filters!(),
+    "ORDER BY e.event_id DESC LIMIT $7) e ORDER BY e.event_id DESC LIMIT $7"
 );
 const PAGE_BY_RARE_TYPE: &str = concat!(
-    "SELECT ", columns!(), " FROM unnest($4::text[]) k CROSS JOIN LATERAL (SELECT ", columns!(),
+    "SELECT ",
+    columns!(),
+    " FROM unnest($4::text[]) k CROSS JOIN LATERAL (SELECT ",
+    columns!(),
     " FROM events e WHERE e.workspace_id = $1 AND e.event_type = k AND e.event_id >= $2 AND e.event_id < $3",
     " AND e.event_type IN ('closed_pnl', 'liquidation', 'adl', 'system_close', 'unknown')",
-    filters!(), "ORDER BY e.event_id DESC LIMIT $7) e ORDER BY e.event_id DESC LIMIT $7"
+    filters!(),
+    "ORDER BY e.event_id DESC LIMIT $7) e ORDER BY e.event_id DESC LIMIT $7"
 );
 /// Worst first, from the index of losses.
 const LOSSES: &str = concat!(
-    "SELECT ", columns!(), " FROM events e WHERE e.workspace_id = $1 AND e.net_pnl_impact_usd < 0",
-    " AND e.event_id >= $2 AND e.event_id < $3", filters!(), "ORDER BY e.net_pnl_impact_usd, e.event_id LIMIT $7"
+    "SELECT ",
+    columns!(),
+    " FROM events e WHERE e.workspace_id = $1 AND e.net_pnl_impact_usd < 0",
+    " AND e.event_id >= $2 AND e.event_id < $3",
+    filters!(),
+    "ORDER BY e.net_pnl_impact_usd, e.event_id LIMIT $7"
 );
 /// Worst first, by reading the window: the index of losses would walk a long history for a short window.
 const LOSSES_IN_SHORT_WINDOW: &str = concat!(
-    "SELECT * FROM (SELECT ", columns!(), " FROM events e WHERE e.workspace_id = $1",
-    " AND e.event_id >= $2 AND e.event_id < $3", filters!(), "OFFSET 0) e WHERE e.net_pnl_impact_usd < 0",
+    "SELECT * FROM (SELECT ",
+    columns!(),
+    " FROM events e WHERE e.workspace_id = $1",
+    " AND e.event_id >= $2 AND e.event_id < $3",
+    filters!(),
+    "OFFSET 0) e WHERE e.net_pnl_impact_usd < 0",
     " ORDER BY e.net_pnl_impact_usd, e.event_id LIMIT $7"
 );
 /// Below this length of window, reading it beats walking the losses of all time.
@@ -96,7 +119,12 @@ const SHORT_WINDOW_MILLIS: i64 = 2 * codash_domain::cover::DAY;
 
 impl Session<'_> {
     /// The newest events of the window, at most `limit`; older than `before` when given.
-    pub async fn events_page(&mut self, filter: &EventFilter, before: Option<EventId>, limit: i64) -> Result<Vec<StoredEvent>, Error> {
+    pub async fn events_page(
+        &mut self,
+        filter: &EventFilter,
+        before: Option<EventId>,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, Error> {
         let rare_only = !filter.event_types.is_empty() && filter.event_types.iter().all(|t| RARE.contains(t));
         let sql = if rare_only {
             PAGE_BY_RARE_TYPE
@@ -117,7 +145,13 @@ impl Session<'_> {
         self.select_events(sql, filter, None, limit).await
     }
 
-    async fn select_events(&mut self, sql: &'static str, filter: &EventFilter, before: Option<EventId>, limit: i64) -> Result<Vec<StoredEvent>, Error> {
+    async fn select_events(
+        &mut self,
+        sql: &'static str,
+        filter: &EventFilter,
+        before: Option<EventId>,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, Error> {
         let (from, to) = filter.window.millis();
         let end = EventId::first_at(to);
         let workspace = self.workspace();
@@ -149,9 +183,8 @@ fn stored_event(row: &PgRow) -> Result<StoredEvent, Error> {
     Ok(StoredEvent {
         id: EventId::from_uuid(row.col("event_id")?),
         account: AccountId(row.col("account_id")?),
-        event_type: row.col::<&str>("event_type")?.parse().map_err(|e: codash_domain::event::NotEventType| Error::Corrupt {
-            column: "event_type",
-            detail: e.to_string(),
+        event_type: row.col::<&str>("event_type")?.parse().map_err(|e: codash_domain::event::NotEventType| {
+            Error::Corrupt { column: "event_type", detail: e.to_string() }
         })?,
         symbol: Symbol::new(row.col("symbol")?),
         occurred_at: row.at("occurred_at")?,

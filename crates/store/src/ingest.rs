@@ -277,7 +277,8 @@ impl<'a> Batch<'a> {
         }
         self.classify(tx, &mut rows).await?;
         let known = self.stored(tx, &rows).await?;
-        let (old, new): (Vec<EventRow>, Vec<EventRow>) = rows.into_iter().partition(|r| known.contains_key(&r.event_id));
+        let (old, new): (Vec<EventRow>, Vec<EventRow>) =
+            rows.into_iter().partition(|r| known.contains_key(&r.event_id));
         self.insert(tx, &new).await?;
         for row in old {
             if let Some(stored) = known.get(&row.event_id) {
@@ -335,7 +336,9 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let batch = self.id(tx).await?;
-        let numbers = |pick: fn(&EventRow) -> Option<Usd>| -> Vec<Option<Decimal>> { rows.iter().map(|r| pick(r).map(|v| v.0)).collect() };
+        let numbers = |pick: fn(&EventRow) -> Option<Usd>| -> Vec<Option<Decimal>> {
+            rows.iter().map(|r| pick(r).map(|v| v.0)).collect()
+        };
         let texts = |pick: fn(&EventRow) -> Option<&str>| -> Vec<Option<&str>> { rows.iter().map(pick).collect() };
         let inserted = sqlx::query(INSERT_EVENTS)
             .bind(self.lease.workspace.0)
@@ -372,7 +375,7 @@ impl<'a> Batch<'a> {
     /// A record that is stored already: the same, restated by the venue, classified, or priced now.
     async fn compare(&mut self, tx: &mut Transaction, stored: &Stored, mut row: EventRow) -> Result<(), Error> {
         // A class once found stays: a later reading may lack the forced order that told it.
-        if stored.event_type.is_forced_close() && row.event_type == EventType::Trade {
+        if stored.event_type != EventType::Trade && row.event_type == EventType::Trade {
             row.event_type = stored.event_type;
         }
         let reason = if stored.venue_digest != row.venue_digest {
@@ -428,7 +431,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    async fn note_change(&mut self, tx: &mut Transaction, id: Uuid, reason: &str, before: &Value, after: &Value) -> Result<(), Error> {
+    async fn note_change(
+        &mut self,
+        tx: &mut Transaction,
+        id: Uuid,
+        reason: &str,
+        before: &Value,
+        after: &Value,
+    ) -> Result<(), Error> {
         let batch = self.id(tx).await?;
         sqlx::query(
             "INSERT INTO restatements (workspace_id, event_id, revision, reason, batch_id, before, after)

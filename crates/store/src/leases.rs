@@ -18,14 +18,13 @@ impl Store {
     /// newer one can begin before it ends.
     pub(crate) async fn fenced(&self, lease: &Lease) -> Result<Transaction, Error> {
         let mut tx = Transaction::begin(&self.writes, lease.workspace, Mode::Write).await?;
-        let held = sqlx::query(
-            "SELECT 1 FROM leases WHERE workspace_id = $1 AND account_id = $2 AND epoch = $3 FOR UPDATE",
-        )
-        .bind(lease.workspace.0)
-        .bind(lease.account.0)
-        .bind(lease.epoch)
-        .fetch_optional(tx.connection())
-        .await?;
+        let held =
+            sqlx::query("SELECT 1 FROM leases WHERE workspace_id = $1 AND account_id = $2 AND epoch = $3 FOR UPDATE")
+                .bind(lease.workspace.0)
+                .bind(lease.account.0)
+                .bind(lease.epoch)
+                .fetch_optional(tx.connection())
+                .await?;
         held.map(|_| tx).ok_or(Error::Fenced)
     }
 

@@ -86,7 +86,10 @@ impl Session<'_> {
     }
 
     /// Sums for each symbol and account, in no order.
-    pub async fn sums_by_symbol_and_account(&mut self, filter: &EventFilter) -> Result<Vec<(Option<Symbol>, AccountId, Sums)>, Error> {
+    pub async fn sums_by_symbol_and_account(
+        &mut self,
+        filter: &EventFilter,
+    ) -> Result<Vec<(Option<Symbol>, AccountId, Sums)>, Error> {
         let rows = self.sums(Cube::AccountSymbols, "symbol, account_id", filter).await?;
         rows.iter()
             .map(|row| Ok((Symbol::new(row.col("symbol")?), AccountId(row.col("account_id")?), sums(row)?)))
@@ -209,4 +212,3 @@ fn sums(row: &PgRow) -> Result<Sums, Error> {
         unpriced_count: row.col("unpriced_count")?,
     })
 }
-

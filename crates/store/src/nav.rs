@@ -63,7 +63,12 @@ impl Session<'_> {
 
     /// Hours of these accounts from `from` on, in time order, each account preceded by its last hour
     /// before (what it is carried forward from).
-    pub async fn nav_hours(&mut self, accounts: &[AccountId], from: Timestamp, to: Timestamp) -> Result<Vec<NavHour>, Error> {
+    pub async fn nav_hours(
+        &mut self,
+        accounts: &[AccountId],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<NavHour>, Error> {
         let workspace = self.workspace();
         let rows = sqlx::query(
             "SELECT s.* FROM unnest($2::uuid[]) k CROSS JOIN LATERAL (

@@ -88,7 +88,12 @@ fn touched(hours: &BTreeSet<i64>) -> (Buckets, Buckets, Buckets) {
 
 /// Removes the touched cells, then makes them anew: two statements, for within one PostgreSQL may
 /// insert before it deletes.
-async fn replace(tx: &mut Transaction, workspace: WorkspaceId, sql: &(String, String), buckets: &Buckets) -> Result<(), Error> {
+async fn replace(
+    tx: &mut Transaction,
+    workspace: WorkspaceId,
+    sql: &(String, String),
+    buckets: &Buckets,
+) -> Result<(), Error> {
     sqlx::query(AssertSqlSafe(sql.0.clone())).bind(workspace.0).bind(&buckets.0).execute(tx.connection()).await?;
     sqlx::query(AssertSqlSafe(sql.1.clone()))
         .bind(workspace.0)

@@ -9,7 +9,12 @@ use crate::{Error, Lease, Store, streams};
 
 impl Store {
     /// Replaces balances and positions and adds the NAV point, in one transaction.
-    pub async fn commit_snapshot(&self, lease: &Lease, snapshot: &Snapshot, new_streams: &[String]) -> Result<(), Error> {
+    pub async fn commit_snapshot(
+        &self,
+        lease: &Lease,
+        snapshot: &Snapshot,
+        new_streams: &[String],
+    ) -> Result<(), Error> {
         let mut tx = self.fenced(lease).await?;
         replace_balances(&mut tx, lease, snapshot).await?;
         replace_positions(&mut tx, lease, snapshot).await?;
@@ -93,7 +98,8 @@ async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Re
     .bind(snapshot.unpriced_assets.iter().map(|a| a.as_str().to_owned()).collect::<Vec<_>>())
     .execute(tx.connection())
     .await?;
-    let point = NavPoint { at: snapshot.taken_at, nav: snapshot.nav_usd, sides: Some((exposure.long_usd, exposure.short_usd)) };
+    let point =
+        NavPoint { at: snapshot.taken_at, nav: snapshot.nav_usd, sides: Some((exposure.long_usd, exposure.short_usd)) };
     keep_hours(tx, lease, &[point]).await
 }
 
@@ -104,7 +110,11 @@ struct NavPoint {
 }
 
 /// Equity that the venue states for past instants: no exposure is known of them.
-pub(crate) async fn add_nav_history(tx: &mut Transaction, lease: &Lease, points: &[(Timestamp, Usd)]) -> Result<(), Error> {
+pub(crate) async fn add_nav_history(
+    tx: &mut Transaction,
+    lease: &Lease,
+    points: &[(Timestamp, Usd)],
+) -> Result<(), Error> {
     if points.is_empty() {
         return Ok(());
     }

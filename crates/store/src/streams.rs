@@ -63,7 +63,12 @@ impl Store {
         .await?;
         tx.commit().await?;
         let streams = streams.iter().map(|r| {
-            Ok(StreamRow { stream: r.col("stream")?, cursor: r.col("cursor")?, failures: r.col("failures")?, due: r.col("due")? })
+            Ok(StreamRow {
+                stream: r.col("stream")?,
+                cursor: r.col("cursor")?,
+                failures: r.col("failures")?,
+                due: r.col("due")?,
+            })
         });
         Ok(Opened {
             venue: row.parsed("venue")?,
@@ -135,7 +140,8 @@ impl Store {
         .await?;
         tx.commit().await?;
         let Some(row) = worst else { return Ok((AccountStatus::Connected, None)) };
-        let detail = format!("{}: {}", row.col::<String>("stream")?, row.col::<Option<String>>("detail")?.unwrap_or_default());
+        let detail =
+            format!("{}: {}", row.col::<String>("stream")?, row.col::<Option<String>>("detail")?.unwrap_or_default());
         Ok((AccountStatus::Degraded, Some(detail)))
     }
 }

@@ -14,10 +14,8 @@ impl Store {
     /// What the key with this hash opens; `None` when unknown or revoked, alike. Expiry is the
     /// caller's to judge, by its own clock.
     pub async fn find_grant(&self, key_hash: &[u8; 32]) -> Result<Option<Grant>, Error> {
-        let row = sqlx::query("SELECT * FROM api_key_by_hash($1)")
-            .bind(&key_hash[..])
-            .fetch_optional(&self.reads)
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM api_key_by_hash($1)").bind(&key_hash[..]).fetch_optional(&self.reads).await?;
         let Some(row) = row else { return Ok(None) };
         let scopes: Vec<String> = row.col("scopes")?;
         let addresses: Vec<String> = row.col("addresses")?;
@@ -60,8 +58,5 @@ impl Store {
 
 /// Reads a list of words; a word that we do not know is a corrupt row, never a right left out.
 pub(crate) fn parse_all<T: std::str::FromStr>(words: &[String], column: &'static str) -> Result<Vec<T>, Error> {
-    words
-        .iter()
-        .map(|w| w.parse().map_err(|_| Error::Corrupt { column, detail: w.clone() }))
-        .collect()
+    words.iter().map(|w| w.parse().map_err(|_| Error::Corrupt { column, detail: w.clone() })).collect()
 }

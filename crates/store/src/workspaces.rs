@@ -29,7 +29,11 @@ impl Store {
     }
 
     /// The workspace's newest data key, unwrapped, with its version.
-    pub(crate) async fn data_key(&self, tx: &mut Transaction, workspace: WorkspaceId) -> Result<(i32, [u8; 32]), Error> {
+    pub(crate) async fn data_key(
+        &self,
+        tx: &mut Transaction,
+        workspace: WorkspaceId,
+    ) -> Result<(i32, [u8; 32]), Error> {
         use crate::row::Columns;
         let row = sqlx::query(
             "SELECT version, master_key_id, wrapped FROM data_keys WHERE workspace_id = $1 ORDER BY version DESC LIMIT 1",

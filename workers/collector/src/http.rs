@@ -1,0 +1,368 @@
+//! The outbound client: reads only, paced, timed out, and silent about what it carries.
+//!
+//! Venues meter an egress address, not a key, so every account of the process shares one limiter
+//! per host. A venue that says "not before" is not asked before.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use tokio::time::Instant;
+
+use crate::error::VenueError;
+use crate::pricing::PriceBook;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
+const LARGEST_BODY: usize = 32 * 1024 * 1024;
+const MINUTE: Duration = Duration::from_secs(60);
+/// A caller holds a lease: beyond this it is told to come back rather than kept waiting.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// Silence after a 429 that does not say how long.
+const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
+/// Silence after a 418 that does not say how long: the shortest ban that Binance documents.
+const DEFAULT_BAN: Duration = Duration::from_secs(120);
+/// No ban is longer than the three days that Binance documents; a larger number is a mistake.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// A host and its published budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The address that requests go to, without a trailing slash.
+    pub base: &'a str,
+    /// Weight per minute that the venue grants an address; at most 80 % of it is used.
+    pub per_minute: u32,
+}
+
+/// One request. The path holds the query, exactly as it was signed.
+pub struct Request<'a> {
+    pub target: Target<'a>,
+    pub path: String,
+    /// Name and value of the one header that a venue may want.
+    pub header: Option<(&'static str, &'a str)>,
+    /// A JSON body makes it a POST.
+    pub body: Option<String>,
+    pub weight: u32,
+}
+
+/// A reply that the venue's own rules judge further.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    until: Instant,
+    banned: bool,
+}
+
+/// What was spent on a host in the last minute, and whether it wants to be left alone.
+#[derive(Debug, Default)]
+struct Host {
+    spent: VecDeque<(Instant, u32)>,
+    silence: Option<Silence>,
+}
+
+impl Host {
+    fn used(&mut self, now: Instant) -> u32 {
+        while self.spent.front().is_some_and(|(at, _)| now.duration_since(*at) >= MINUTE) {
+            self.spent.pop_front();
+        }
+        self.spent.iter().map(|(_, weight)| weight).sum()
+    }
+
+    /// Takes the weight, or says how long until it is free.
+    fn take(&mut self, weight: u32, allowance: u32, now: Instant) -> Result<(), Duration> {
+        let mut over = (self.used(now) + weight).saturating_sub(allowance);
+        if over == 0 || self.spent.is_empty() {
+            self.spent.push_back((now, weight));
+            return Ok(());
+        }
+        let mut wait = MINUTE;
+        for (at, spent) in &self.spent {
+            wait = MINUTE.saturating_sub(now.duration_since(*at));
+            over = over.saturating_sub(*spent);
+            if over == 0 {
+                break;
+            }
+        }
+        Err(wait)
+    }
+
+    /// The venue counts more than we do: somebody else shares the address.
+    fn learn(&mut self, used: u32, now: Instant) {
+        let missing = used.saturating_sub(self.used(now));
+        if missing > 0 {
+            self.spent.push_back((now, missing));
+        }
+    }
+
+    fn silence_error(&mut self, now: Instant) -> Option<VenueError> {
+        let Silence { until, banned } = self.silence?;
+        let Some(after) = until.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+            self.silence = None;
+            return None;
+        };
+        let reason = "the venue asked this machine to wait".to_owned();
+        Some(match banned {
+            true => VenueError::Banned { after, reason },
+            false => VenueError::Retry { after: Some(after), reason },
+        })
+    }
+}
+
+/// A host is its address and its budget: two venues behind one loopback address stay apart.
+type HostKey = (String, u32);
+type Kept = (Instant, Arc<dyn Any + Send + Sync>);
+
+struct Inner {
+    client: reqwest::Client,
+    hosts: Mutex<HashMap<HostKey, Host>>,
+    kept: Mutex<HashMap<String, Kept>>,
+}
+
+/// The client that all accounts share. Cloning is cheap and shares the limits.
+#[derive(Clone)]
+pub struct Http(Arc<Inner>);
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+impl Http {
+    /// No redirects (a signed address must not wander) and no proxies (nothing of the environment
+    /// may see a key).
+    pub fn new() -> Result<Self, VenueError> {
+        // Another part of the process may have installed one already; any will do.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .user_agent("codash-collector")
+            .build()
+            .map_err(|error| VenueError::retry(format!("no outbound client: {}", kind(&error))))?;
+        Ok(Self(Arc::new(Inner { client, hosts: Mutex::default(), kept: Mutex::default() })))
+    }
+
+    /// Sends when the host's budget allows. Replies that mean "later" come back as errors.
+    pub async fn send(&self, request: Request<'_>) -> Result<Reply, VenueError> {
+        self.wait_for(request.target, request.weight).await?;
+        let url = format!("{}{}", request.target.base, request.path);
+        let mut builder = match request.body {
+            Some(body) => self.0.client.post(url).header("content-type", "application/json").body(body),
+            None => self.0.client.get(url),
+        };
+        if let Some((name, value)) = request.header {
+            builder = builder.header(name, value);
+        }
+        let response = builder.send().await.map_err(|error| VenueError::retry(kind(&error)))?;
+        self.judge(request.target, response).await
+    }
+
+    /// Charges weight that only the reply showed, such as a price per row.
+    pub fn charge(&self, target: Target<'_>, weight: u32) {
+        if weight > 0 {
+            self.with_host(target, |host| host.spent.push_back((Instant::now(), weight)));
+        }
+    }
+
+    /// A fact read once for all accounts (symbols, a clock's offset), if it is young enough.
+    pub fn recall<T: Send + Sync + 'static>(&self, name: &str, oldest: Duration) -> Option<Arc<T>> {
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, fact) = kept.get(name)?;
+        (at.elapsed() < oldest).then(|| Arc::clone(fact).downcast().ok())?
+    }
+
+    /// Keeps a fact under a name that begins with the host's address.
+    pub fn keep<T: Send + Sync + 'static>(&self, name: String, fact: T) -> Arc<T> {
+        let fact = Arc::new(fact);
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(name, (Instant::now(), Arc::clone(&fact) as Arc<dyn Any + Send + Sync>));
+        fact
+    }
+
+    /// Closes of past minutes at a host: they never change, so every account shares them.
+    pub fn minute_prices(&self, base: &str) -> Arc<Mutex<PriceBook>> {
+        let name = format!("{base} minute prices");
+        // Forgotten every hour, so that the book stays small.
+        self.recall(&name, MINUTE * 60).unwrap_or_else(|| self.keep(name, Mutex::default()))
+    }
+
+    fn with_host<R>(&self, target: Target<'_>, act: impl FnOnce(&mut Host) -> R) -> R {
+        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        act(hosts.entry((target.base.to_owned(), target.per_minute)).or_default())
+    }
+
+    async fn wait_for(&self, target: Target<'_>, weight: u32) -> Result<(), VenueError> {
+        let patience = Instant::now() + LONGEST_WAIT;
+        let allowance = target.per_minute / 5 * 4;
+        loop {
+            let now = Instant::now();
+            let taken = self.with_host(target, |host| match host.silence_error(now) {
+                Some(error) => Err(error),
+                None => Ok(host.take(weight, allowance, now)),
+            })?;
+            let Err(wait) = taken else { return Ok(()) };
+            if now + wait > patience {
+                return Err(VenueError::Retry {
+                    after: Some(wait),
+                    reason: "our share of the venue's budget is used".into(),
+                });
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn judge(&self, target: Target<'_>, response: reqwest::Response) -> Result<Reply, VenueError> {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        if let Some(used) = number(&headers, "x-mbx-used-weight-1m") {
+            self.with_host(target, |host| host.learn(u32::try_from(used).unwrap_or(u32::MAX), Instant::now()));
+        }
+        let after = number(&headers, "retry-after").map(|seconds| Duration::from_secs(seconds).min(LONGEST_SILENCE));
+        match status {
+            429 => Err(self.silence(target, after.unwrap_or(DEFAULT_SILENCE), false)),
+            418 => Err(self.silence(target, after.unwrap_or(DEFAULT_BAN), true)),
+            500.. => Err(VenueError::Retry { after, reason: format!("HTTP {status}") }),
+            300..=399 => Err(VenueError::retry(format!("HTTP {status}: a redirect, not followed"))),
+            _ => Ok(Reply { status, body: body_of(response).await? }),
+        }
+    }
+
+    fn silence(&self, target: Target<'_>, after: Duration, banned: bool) -> VenueError {
+        tracing::warn!(
+            host.base = target.base,
+            silence.seconds = after.as_secs(),
+            banned,
+            "the venue asked for silence"
+        );
+        self.with_host(target, |host| host.silence = Some(Silence { until: Instant::now() + after, banned }));
+        match banned {
+            true => VenueError::Banned { after, reason: "HTTP 418".into() },
+            false => VenueError::Retry { after: Some(after), reason: "HTTP 429".into() },
+        }
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+async fn body_of(mut response: reqwest::Response) -> Result<String, VenueError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| VenueError::retry(kind(&error)))? {
+        if bytes.len() + chunk.len() > LARGEST_BODY {
+            return Err(VenueError::retry("the reply is larger than 32 MiB"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8(bytes).map_err(|_| VenueError::retry("the reply is no UTF-8 text"))
+}
+
+/// What went wrong, without the address: it holds a signature.
+fn kind(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "could not connect"
+    } else if error.is_body() || error.is_decode() {
+        "the reply broke off"
+    } else {
+        "the request failed"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venues::mock::Mock;
+
+    fn target(base: &str) -> Target<'_> {
+        Target { base, per_minute: 1000 }
+    }
+
+    fn get<'a>(base: &'a str, path: &str) -> Request<'a> {
+        Request { target: target(base), path: path.into(), header: Some(("x-key", "secret")), body: None, weight: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_asks_for_silence_is_not_asked_again() {
+        let mock = Mock::start(|_| (429, "retry-after: 40", String::new())).await;
+        let http = Http::new().unwrap();
+        let first = http.send(get(&mock.base, "/a")).await.unwrap_err();
+        assert_eq!(first, VenueError::Retry { after: Some(Duration::from_secs(40)), reason: "HTTP 429".into() });
+        let second = http.clone().send(get(&mock.base, "/b")).await.unwrap_err();
+        assert!(matches!(second, VenueError::Retry { after: Some(left), .. } if left > Duration::from_secs(30)));
+        assert_eq!(mock.seen(), ["GET /a"]);
+    }
+
+    #[tokio::test]
+    async fn a_ban_is_told_apart_and_redirects_and_faults_are_retried() {
+        let mock = Mock::start(|request| match request.path.as_str() {
+            "/teapot" => (418, "retry-after: 500", String::new()),
+            "/moved" => (302, "location: /elsewhere", String::new()),
+            "/broken" => (503, "", String::new()),
+            _ => (400, "", "{}".into()),
+        })
+        .await;
+        let http = Http::new().unwrap();
+        assert!(http.send(get(&mock.base, "/moved")).await.unwrap_err().is_retryable());
+        assert!(http.send(get(&mock.base, "/broken")).await.unwrap_err().is_retryable());
+        assert_eq!(http.send(get(&mock.base, "/refused")).await.unwrap().status, 400);
+        let banned = http.send(get(&mock.base, "/teapot")).await.unwrap_err();
+        assert!(matches!(banned, VenueError::Banned { after, .. } if after.as_secs() == 500));
+        assert!(matches!(http.send(get(&mock.base, "/a")).await.unwrap_err(), VenueError::Banned { .. }));
+        assert_eq!(mock.seen(), ["GET /moved", "GET /broken", "GET /refused", "GET /teapot"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_never_shows_the_address() {
+        let http = Http::new().unwrap();
+        let error = http.send(get("http://127.0.0.1:1", "/x?signature=abc")).await.unwrap_err();
+        assert!(!format!("{error} {error:?} {http:?}").contains("abc"));
+        assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn the_budget_slides_and_a_full_one_says_how_long_to_wait() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut host = Host::default();
+        assert_eq!(host.take(500, 800, start), Ok(()));
+        assert_eq!(host.take(300, 800, after(50)), Ok(()));
+        assert_eq!(host.take(400, 800, after(50)), Err(Duration::from_secs(10)));
+        assert_eq!(host.take(600, 800, after(55)), Err(Duration::from_secs(55)));
+        assert_eq!(host.take(400, 800, after(60)), Ok(()));
+        assert_eq!(Host::default().take(9999, 800, start), Ok(()), "what can never fit is sent alone");
+    }
+
+    #[tokio::test]
+    async fn a_long_wait_is_handed_back_and_hosts_have_budgets_of_their_own() {
+        let http = Http::new().unwrap();
+        let host = target("http://127.0.0.1:1");
+        http.wait_for(host, 800).await.unwrap();
+        let refused = http.clone().wait_for(host, 1).await.unwrap_err();
+        assert!(matches!(refused, VenueError::Retry { after: Some(wait), .. } if wait > LONGEST_WAIT));
+        http.wait_for(Target { per_minute: 2400, ..host }, 400).await.unwrap();
+    }
+
+    #[test]
+    fn what_the_venue_counts_beyond_ours_is_counted() {
+        let now = Instant::now();
+        let mut host = Host::default();
+        host.take(10, 800, now).unwrap();
+        host.learn(700, now);
+        host.learn(5, now);
+        assert_eq!(host.used(now), 700);
+        assert!(host.take(200, 800, now).is_err());
+    }
+}

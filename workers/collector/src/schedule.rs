@@ -1,0 +1,333 @@
+//! Which account is due, and in which order its streams are read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use codash_domain::{AccountStatus, Timestamp};
+use codash_store::streams::{Opened, StreamFault, StreamRow};
+use codash_store::{Lease, Store};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::error::VenueError;
+use crate::ingest::{credentials, page_write};
+use crate::venues::{self, Attestation, StreamPlan, VenueAccount, Venues};
+
+/// A key is attested again after this long.
+const ATTEST_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+/// An account whose key is refused is tried again after this long: the owner may mend it at the venue.
+const REFUSED_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How the collector works. One of these for each process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Names this process in the leases.
+    pub holder: String,
+    /// A lease that is not renewed this long may be taken over.
+    pub lease: Duration,
+    /// Pause between two snapshots of an account.
+    pub every: Duration,
+    /// Pages read of an account before another gets its turn.
+    pub pages_a_turn: usize,
+    /// Pause when nothing is due.
+    pub idle: Duration,
+    /// Read streams whether or not their time has come. For tests.
+    pub ignore_due: bool,
+    /// Tenants with fewer events are read raw: their cells would hold one event each.
+    pub roll_up_from: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            holder: format!("{}", std::process::id()),
+            lease: Duration::from_secs(60),
+            every: Duration::from_secs(60),
+            pages_a_turn: 200,
+            idle: Duration::from_secs(1),
+            ignore_due: false,
+            roll_up_from: 20_000,
+        }
+    }
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PassReport {
+    pub accounts: u64,
+    pub pages: u64,
+    pub inserted: u64,
+    pub restated: u64,
+    /// Streams or accounts that could not be read this time.
+    pub faults: u64,
+}
+
+/// Passes until told to stop; a pass under way is left at once, which loses nothing.
+pub async fn run(store: Store, venues: Venues, settings: Settings, stop: CancellationToken) {
+    let collect = async {
+        loop {
+            match pass(&store, &venues, &settings).await {
+                Ok(report) if report.accounts > 0 => {}
+                Ok(_) => tokio::time::sleep(settings.idle).await,
+                Err(error) => {
+                    tracing::warn!(error = %error, "the pass stopped; the next one goes on from committed cursors");
+                    tokio::time::sleep(settings.idle).await;
+                }
+            }
+        }
+    };
+    let seal = async {
+        loop {
+            if let Err(error) = seal_all(&store, &settings, venues.clock.now()).await {
+                tracing::warn!(error = %error, "sealing stopped; marked hours are read raw until the next time");
+            }
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+    };
+    tokio::select! {
+        () = collect => {}
+        () = seal => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Seals the hours that wait, for every tenant dense enough.
+pub async fn seal_all(store: &Store, settings: &Settings, until: Timestamp) -> Result<(), codash_store::Error> {
+    for workspace in store.workspaces_to_seal(settings.roll_up_from).await? {
+        loop {
+            match store.seal(workspace, until).await {
+                Ok(0) => break,
+                Ok(marks) => tracing::info!(workspace.id = %workspace, marks.sealed = marks, "hours sealed"),
+                // Another sealer was faster: what it left, the next round takes.
+                Err(codash_store::Error::Serialization | codash_store::Error::Conflict { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Collects every account that is due now, one after the other.
+pub async fn pass(store: &Store, venues: &Venues, settings: &Settings) -> Result<PassReport, codash_store::Error> {
+    let mut report = PassReport::default();
+    while let Some(lease) = store.claim_due_account(&settings.holder, settings.lease).await? {
+        let span = tracing::info_span!("collect", workspace.id = %lease.workspace, account.id = %lease.account);
+        report.accounts += 1;
+        let turn = Turn { store, venues, settings, lease };
+        match turn.collect(&mut report).instrument(span).await {
+            Ok(pause) => store.release_lease(&lease, pause).await.or_else(tolerate_fenced)?,
+            Err(codash_store::Error::Fenced) => {
+                tracing::warn!(account.id = %lease.account, "another collector took over")
+            }
+            Err(error) => return Err(error),
+        }
+        if settings.ignore_due {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+fn tolerate_fenced(error: codash_store::Error) -> Result<(), codash_store::Error> {
+    if matches!(error, codash_store::Error::Fenced) { Ok(()) } else { Err(error) }
+}
+
+/// One account, from claim to release.
+struct Turn<'a> {
+    store: &'a Store,
+    venues: &'a Venues,
+    settings: &'a Settings,
+    lease: Lease,
+}
+
+impl Turn<'_> {
+    /// Reads what is due of the account and says when it is due again.
+    async fn collect(&self, report: &mut PassReport) -> Result<Duration, codash_store::Error> {
+        let opened = self.store.open_account(&self.lease).await?;
+        if !opened.is_active {
+            return Ok(REFUSED_PAUSE);
+        }
+        let venue = match venues::connect(self.venues, opened.venue, credentials(opened.credential.clone())) {
+            Ok(venue) => venue,
+            Err(fault) => return self.account_fault(&fault, report).await,
+        };
+        let attested = match self.attest(venue.as_ref(), &opened).await {
+            Ok(attested) => attested,
+            Err(fault) => return self.account_fault(&fault, report).await,
+        };
+        let states = match self.snapshot(venue.as_ref()).await? {
+            Err(fault @ (VenueError::Unreadable { .. } | VenueError::PermissionMissing { .. })) => Some(fault),
+            Err(fault) => return self.account_fault(&fault, report).await,
+            Ok(()) => None,
+        };
+        let waiting = match self.streams(&venue, report).await? {
+            Ok(waiting) => waiting,
+            Err(fault) => return self.account_fault(&fault, report).await,
+        };
+        self.store.settle_held(&self.lease).await?;
+        let (mut status, mut detail) = self.store.streams_standing(&self.lease).await?;
+        if let Some(fault) = states {
+            report.faults += 1;
+            tracing::warn!(fault.class = fault.class(), fault = %fault, "no snapshot this time");
+            (status, detail) = (AccountStatus::Degraded, Some(format!("balances and positions: {fault}")));
+        }
+        let now = self.venues.clock.now();
+        self.store.account_checked(&self.lease, status, detail.as_deref(), now, attested).await?;
+        Ok(if waiting { Duration::ZERO } else { self.settings.every })
+    }
+
+    /// Reads the key's rights when it is time. True when they were read just now.
+    async fn attest(&self, venue: &dyn VenueAccount, opened: &Opened) -> Result<bool, VenueError> {
+        let now = self.venues.clock.now();
+        let fresh = opened.attested_at.is_some_and(|at| at.plus(ATTEST_EVERY) > now);
+        if fresh && opened.status != AccountStatus::Error {
+            return Ok(false);
+        }
+        match venue.attest().await? {
+            Attestation::ReadOnly | Attestation::Keyless => Ok(true),
+            Attestation::TooPowerful { rights } => Err(VenueError::KeyRefused {
+                reason: format!("it may do more than read; remove these rights at the venue: {}", rights.join(", ")),
+            }),
+            Attestation::NotAnAccount { reason } => Err(VenueError::KeyRefused { reason }),
+        }
+    }
+
+    async fn snapshot(&self, venue: &dyn VenueAccount) -> Result<Result<(), VenueError>, codash_store::Error> {
+        match venue.snapshot().await {
+            Ok((snapshot, new_streams)) => {
+                self.store.commit_snapshot(&self.lease, &snapshot, &new_streams).await?;
+                Ok(Ok(()))
+            }
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    /// Reads streams in their order until none is due, new ones included. True when pages still wait.
+    async fn streams(
+        &self,
+        venue: &Arc<dyn VenueAccount>,
+        report: &mut PassReport,
+    ) -> Result<Result<bool, VenueError>, codash_store::Error> {
+        let mut pages_left = self.settings.pages_a_turn;
+        let mut seen: Vec<String> = Vec::new();
+        loop {
+            let mut due = self.due(venue.as_ref(), &seen).await?;
+            if due.is_empty() {
+                return Ok(Ok(false));
+            }
+            due.sort_by(|a, b| (a.0.order, &a.0.stream).cmp(&(b.0.order, &b.0.stream)));
+            for (plan, row) in due {
+                seen.push(plan.stream.clone());
+                let span = tracing::info_span!("stream", stream.name = %plan.stream);
+                match self.stream(venue.as_ref(), &plan, row, &mut pages_left, report).instrument(span).await? {
+                    Ok(()) if pages_left == 0 => return Ok(Ok(true)),
+                    Ok(()) => {}
+                    Err(fault @ (VenueError::KeyRefused { .. } | VenueError::Banned { .. })) => return Ok(Err(fault)),
+                    Err(_) => report.faults += 1,
+                }
+            }
+        }
+    }
+
+    async fn due(
+        &self,
+        venue: &dyn VenueAccount,
+        seen: &[String],
+    ) -> Result<Vec<(StreamPlan, StreamRow)>, codash_store::Error> {
+        let rows = self.store.open_account(&self.lease).await?.streams;
+        let due = rows.into_iter().filter(|r| (r.due || self.settings.ignore_due) && !seen.contains(&r.stream));
+        Ok(due.filter_map(|row| venue.plan(&row.stream).map(|plan| (plan, row))).collect())
+    }
+
+    /// Reads one stream to its present end, a page a transaction.
+    async fn stream(
+        &self,
+        venue: &dyn VenueAccount,
+        plan: &StreamPlan,
+        row: StreamRow,
+        pages_left: &mut usize,
+        report: &mut PassReport,
+    ) -> Result<Result<(), VenueError>, codash_store::Error> {
+        let mut cursor = row.cursor;
+        while *pages_left > 0 {
+            *pages_left -= 1;
+            self.store.renew_lease(&self.lease, self.settings.lease).await?;
+            let page = match venue.page(&plan.stream, &cursor).await {
+                Ok(page) => page,
+                Err(fault) => {
+                    self.stream_fault(plan, &fault, row.failures).await?;
+                    return Ok(Err(fault));
+                }
+            };
+            let more = page.more;
+            let write = page_write(plan, page, self.venues.clock.now());
+            let committed = self.store.commit_page(&self.lease, &write).await?;
+            report.pages += 1;
+            report.inserted += committed.inserted;
+            report.restated += committed.restated;
+            cursor = write.cursor;
+            if !more {
+                break;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn stream_fault(
+        &self,
+        plan: &StreamPlan,
+        fault: &VenueError,
+        failures: i32,
+    ) -> Result<(), codash_store::Error> {
+        tracing::warn!(fault.class = fault.class(), fault = %fault, "the stream was not read");
+        let status = if fault.is_retryable() { "behind" } else { "degraded" };
+        let detail = fault.to_string();
+        let fault =
+            StreamFault { stream: &plan.stream, status, detail: &detail, retry_after: pause_after(fault, failures) };
+        self.store.stream_failed(&self.lease, &fault).await
+    }
+
+    /// A fault of the whole account: told to its owner when it is theirs to mend.
+    async fn account_fault(
+        &self,
+        fault: &VenueError,
+        report: &mut PassReport,
+    ) -> Result<Duration, codash_store::Error> {
+        report.faults += 1;
+        tracing::warn!(fault.class = fault.class(), fault = %fault, "the account was not read");
+        let now = self.venues.clock.now();
+        let (status, pause) = match fault {
+            VenueError::Retry { .. } | VenueError::Banned { .. } => return Ok(pause_after(fault, 0)),
+            VenueError::KeyRefused { .. } => (AccountStatus::Error, REFUSED_PAUSE),
+            _ => (AccountStatus::Degraded, Duration::from_secs(600)),
+        };
+        self.store.account_checked(&self.lease, status, Some(&fault.to_string()), now, false).await?;
+        Ok(pause)
+    }
+}
+
+/// What the venue asked for, else a pause that doubles with each failure, a quarter of an hour at most.
+fn pause_after(fault: &VenueError, failures: i32) -> Duration {
+    let asked = match fault {
+        VenueError::Retry { after, .. } => *after,
+        VenueError::Banned { after, .. } => Some(*after),
+        _ => None,
+    };
+    let doubling = Duration::from_secs(5 << failures.clamp(0, 8)).min(Duration::from_secs(900));
+    asked.unwrap_or(doubling)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_what_the_venue_asks_or_doubles_up_to_a_quarter_of_an_hour() {
+        let asked = VenueError::Retry { after: Some(Duration::from_secs(7)), reason: String::new() };
+        assert_eq!(pause_after(&asked, 5), Duration::from_secs(7));
+        let silent = VenueError::retry("");
+        assert_eq!(pause_after(&silent, 0), Duration::from_secs(5));
+        assert_eq!(pause_after(&silent, 3), Duration::from_secs(40));
+        assert_eq!(pause_after(&silent, 99), Duration::from_secs(900));
+    }
+}

@@ -1,0 +1,181 @@
+//! Recorded Binance replies, by endpoint.
+
+use codash_domain::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::markets::Markets;
+use super::{fault, parse, state};
+use crate::error::VenueError;
+use crate::parse_case::{Case, Lines};
+use crate::venues::wire::{Dec, read as read_body, rows};
+
+type Reader = fn(&Case) -> Result<Lines, VenueError>;
+
+/// Endpoints whose replies become rows, snapshots or facts, and the function for each.
+const READERS: &[(&str, Reader)] = &[
+    ("/api/v3/myTrades", my_trades),
+    ("/fapi/v1/userTrades", user_trades),
+    ("/fapi/v1/income", income),
+    ("/fapi/v1/forceOrders", force_orders),
+    ("ws user data stream", user_data),
+    ("/api/v3/account", spot_account),
+    ("/fapi/v3/account", usdm_account),
+    ("/fapi/v2/account", usdm_account),
+    ("/fapi/v3/balance", usdm_balance),
+    ("/fapi/v2/balance", usdm_balance),
+    ("/fapi/v3/positionRisk", usdm_positions),
+    ("/fapi/v2/positionRisk", usdm_positions),
+    ("/dapi/v1/positionRisk", coinm_positions),
+    ("/sapi/v1/asset/wallet/balance", wallet_balance),
+    ("/sapi/v1/asset/get-funding-asset", funding_wallet),
+    ("/sapi/v1/account/apiRestrictions", restrictions),
+    ("/sapi/v1/accountSnapshot", daily_snapshots),
+    ("/fapi/v1/premiumIndex", mark_prices),
+    ("/api/v3/ticker/price", ticker_prices),
+    ("/api/v3/ticker/24hr", ticker_day),
+    ("/fapi/v1/klines", klines),
+    ("/api/v3/klines", klines),
+];
+
+/// Replies that hold orders and cash flows: recorded, but no events and no state.
+const NO_MEANING: &[&str] = &[
+    "/sapi/v1/asset/assetDividend",
+    "/sapi/v1/asset/dribblet",
+    "/sapi/v1/capital/deposit/hisrec",
+    "/sapi/v1/capital/withdraw/history",
+    "/sapi/v1/margin/forceLiquidationRec",
+    "/fapi/v1/allOrders",
+    "/api/v3/time",
+    "/fapi/v1/time",
+    "/api/v3/exchangeInfo",
+    "/fapi/v1/exchangeInfo",
+];
+
+/// Reads one recorded reply.
+pub fn read(case: &Case) -> Result<Lines, String> {
+    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == case.endpoint).map(|(_, reader)| reader);
+    if reader.is_none() && !NO_MEANING.contains(&case.endpoint.as_str()) {
+        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
+        return Err(format!("no parser for binance {:?}; known: {}", case.endpoint, known.join(", ")));
+    }
+    if let Some(fault) = fault::of_body(case.body()) {
+        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+    }
+    match reader {
+        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
+        None => Ok(Lines::default()),
+    }
+}
+
+/// The instant of prices that hold at any instant.
+fn now() -> Timestamp {
+    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+}
+
+fn my_trades(case: &Case) -> Result<Lines, VenueError> {
+    let quote = case.context.as_ref().and_then(|context| context.quote.clone());
+    let markets = Markets(quote.unwrap_or_default());
+    Ok(Lines::rows(&parse::spot_fills(&rows(&case.endpoint, case.body())?, &markets, &case.prices())))
+}
+
+fn user_trades(case: &Case) -> Result<Lines, VenueError> {
+    let forced = case.context.as_ref().and_then(|context| context.order_class.clone()).unwrap_or_default();
+    Ok(Lines::rows(&parse::usdm_fills(&rows(&case.endpoint, case.body())?, &forced, &case.prices())))
+}
+
+fn income(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::rows(&parse::income(&rows(&case.endpoint, case.body())?, &case.prices())))
+}
+
+fn force_orders(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::rows(&parse::forced_orders(&rows(&case.endpoint, case.body())?, &case.prices())))
+}
+
+fn user_data(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::rows(&parse::user_data(read_body(&case.endpoint, case.body())?, &case.prices())))
+}
+
+fn spot_account(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::equity(&state::spot_account(case.body(), &case.prices(), now())?))
+}
+
+fn usdm_account(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::equity(&state::usdm_account(case.body(), &case.prices(), now())?))
+}
+
+fn usdm_balance(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::equity(&state::usdm_balance(case.body(), &case.prices(), now())?))
+}
+
+fn usdm_positions(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::exposure(&state::usdm_positions(case.body(), &case.prices(), now())?))
+}
+
+fn coinm_positions(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::exposure(&state::coinm_positions(case.body(), &case.prices(), now())?))
+}
+
+fn wallet_balance(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::equity(&state::wallet_balance(case.body(), &case.prices(), now())?))
+}
+
+fn funding_wallet(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::equity(&state::funding_wallet(case.body(), &case.prices(), now())?))
+}
+
+fn restrictions(case: &Case) -> Result<Lines, VenueError> {
+    let rights = state::restrictions(case.body())?;
+    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
+    if !rights.missing.is_empty() {
+        told["missing"] = json!(rights.missing);
+    }
+    Ok(Lines::one("permissions", told))
+}
+
+fn daily_snapshots(case: &Case) -> Result<Lines, VenueError> {
+    Ok(Lines::nav(state::daily_snapshots(case.body(), &case.prices())?))
+}
+
+/// One object, or a list of them when no symbol was asked for.
+fn one_or_many<T: serde::de::DeserializeOwned>(case: &Case) -> Result<Vec<T>, VenueError> {
+    if case.body().trim_start().starts_with('[') {
+        return read_body(&case.endpoint, case.body());
+    }
+    Ok(vec![read_body(&case.endpoint, case.body())?])
+}
+
+fn mark_prices(case: &Case) -> Result<Lines, VenueError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Row {
+        symbol: String,
+        mark_price: Dec,
+    }
+    Ok(Lines::prices(one_or_many::<Row>(case)?.into_iter().map(|row| (row.symbol, row.mark_price.0))))
+}
+
+fn ticker_prices(case: &Case) -> Result<Lines, VenueError> {
+    #[derive(Deserialize)]
+    struct Row {
+        symbol: String,
+        price: Dec,
+    }
+    Ok(Lines::prices(one_or_many::<Row>(case)?.into_iter().map(|row| (row.symbol, row.price.0))))
+}
+
+fn ticker_day(case: &Case) -> Result<Lines, VenueError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Row {
+        symbol: String,
+        last_price: Dec,
+    }
+    Ok(Lines::prices(one_or_many::<Row>(case)?.into_iter().map(|row| (row.symbol, row.last_price.0))))
+}
+
+/// Closes by the instant at which their interval opens.
+fn klines(case: &Case) -> Result<Lines, VenueError> {
+    let closes = super::klines(&case.endpoint, case.body())?;
+    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+}

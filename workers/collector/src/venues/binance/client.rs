@@ -1,0 +1,284 @@
+//! Sending to Binance: two hosts, their clocks, one retry where the documents allow it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use codash_domain::Timestamp;
+use codash_domain::money::parse_decimal;
+use rust_decimal::Decimal;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::fault::{self, Fault};
+use super::markets::Markets;
+use super::{sign, state};
+use crate::error::VenueError;
+use crate::http::{Request, Target};
+use crate::pricing::{MINUTE_MILLIS, Need, PriceBook, product};
+use crate::venues::Venues;
+use crate::venues::wire::{Dec, Millis, Text, read};
+
+/// Weight per minute that each host grants an address.
+const SPOT_BUDGET: u32 = 6000;
+const USDM_BUDGET: u32 = 2400;
+const CLOCK_EVERY: Duration = Duration::from_secs(30 * 60);
+const MARKETS_EVERY: Duration = Duration::from_secs(3600);
+const DRIFT_ALARM_MILLIS: i64 = 1000;
+/// Candles in one reply.
+const CANDLES_LIMIT: i64 = 1000;
+
+/// An account at Binance.
+pub struct Binance {
+    pub(super) venues: Venues,
+    pub(super) key: String,
+    pub(super) secret: SecretString,
+}
+
+impl Binance {
+    fn target(&self, path: &str) -> Target<'_> {
+        let endpoints = &self.venues.endpoints;
+        match path.starts_with("/fapi/") {
+            true => Target { base: endpoints.binance_usdm.trim_end_matches('/'), per_minute: USDM_BUDGET },
+            false => Target { base: endpoints.binance_spot.trim_end_matches('/'), per_minute: SPOT_BUDGET },
+        }
+    }
+
+    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
+    /// bad signature, which is final only then.
+    pub(super) async fn signed(&self, path: &'static str, params: &[(&str, String)]) -> Result<String, VenueError> {
+        let fault = match self.try_signed(path, params).await? {
+            Ok(body) => return Ok(body),
+            Err(Fault::Clock { .. } | Fault::Signature { .. }) => {
+                self.offset(path, Duration::ZERO).await?;
+                match self.try_signed(path, params).await? {
+                    Ok(body) => return Ok(body),
+                    Err(fault) => fault,
+                }
+            }
+            Err(fault) => fault,
+        };
+        Err(self.told_apart(path, fault.into_error()).await)
+    }
+
+    /// Futures refuse a good key without the right with the words for a bad key: the spot host knows.
+    async fn told_apart(&self, path: &str, error: VenueError) -> VenueError {
+        const WITNESS: &str = "/sapi/v1/account/apiRestrictions";
+        if !(matches!(error, VenueError::KeyRefused { .. }) && path.starts_with("/fapi/")) {
+            return error;
+        }
+        match self.try_signed(WITNESS, &[]).await {
+            Ok(Ok(body)) if state::restrictions(&body).is_ok() => {
+                VenueError::PermissionMissing { reason: "the key is good, but it may not read USD-M futures".into() }
+            }
+            _ => error,
+        }
+    }
+
+    async fn try_signed(
+        &self,
+        path: &'static str,
+        params: &[(&str, String)],
+    ) -> Result<Result<String, Fault>, VenueError> {
+        let now = self.server_now(path).await?;
+        let signed = sign::signed("GET", path, params, now, &self.secret)?;
+        self.ask(path, signed, Some(("X-MBX-APIKEY", &self.key))).await
+    }
+
+    /// A public read.
+    async fn public(&self, path: &'static str, params: &[(&str, String)]) -> Result<Result<String, Fault>, VenueError> {
+        self.ask(path, sign::public("GET", path, params)?, None).await
+    }
+
+    async fn ask(
+        &self,
+        path: &str,
+        full: String,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Result<String, Fault>, VenueError> {
+        let request = Request { target: self.target(path), path: full, header, body: None, weight: sign::weight(path) };
+        let reply = self.venues.http.send(request).await?;
+        if let Some(fault) = fault::of_body(&reply.body) {
+            return Ok(Err(fault));
+        }
+        match reply.status {
+            200..=299 => Ok(Ok(reply.body)),
+            // The firewall, not the exchange: it has no words for why.
+            403 => Err(VenueError::Retry { after: Some(Duration::from_secs(60)), reason: "HTTP 403".into() }),
+            status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
+        }
+    }
+
+    /// The server's time at the host of `path`.
+    pub(super) async fn server_now(&self, path: &str) -> Result<Timestamp, VenueError> {
+        let offset = self.offset(path, CLOCK_EVERY).await?;
+        let now = self.venues.clock.now();
+        Ok(Timestamp::from_millis(now.millis().saturating_add(offset)).unwrap_or(now))
+    }
+
+    /// Server minus local, measured at the middle of a round trip and kept for every account.
+    async fn offset(&self, path: &str, oldest: Duration) -> Result<i64, VenueError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Time {
+            server_time: Millis,
+        }
+        let time_path = if path.starts_with("/fapi/") { "/fapi/v1/time" } else { "/api/v3/time" };
+        let name = format!("{}{time_path} offset", self.target(path).base);
+        if let Some(offset) = self.venues.http.recall::<i64>(&name, oldest) {
+            return Ok(*offset);
+        }
+        let before = self.venues.clock.now().millis();
+        let body = self.public(time_path, &[]).await?.map_err(Fault::into_error)?;
+        let after = self.venues.clock.now().millis();
+        let time: Time = read(time_path, &body)?;
+        let offset = time.server_time.0.millis() - i64::midpoint(before, after);
+        if offset.abs() > DRIFT_ALARM_MILLIS {
+            tracing::warn!(venue.name = "binance", clock.offset_millis = offset, "our clock and the venue's differ");
+        }
+        Ok(*self.venues.http.keep(name, offset))
+    }
+
+    /// Base and quote of every spot market.
+    pub(super) async fn markets(&self) -> Result<Arc<Markets>, VenueError> {
+        const PATH: &str = "/api/v3/exchangeInfo";
+        #[derive(Deserialize)]
+        struct Info {
+            symbols: Vec<Market>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Market {
+            symbol: String,
+            base_asset: String,
+            quote_asset: String,
+        }
+        let name = format!("{}{PATH}", self.target(PATH).base);
+        if let Some(markets) = self.venues.http.recall(&name, MARKETS_EVERY) {
+            return Ok(markets);
+        }
+        // Permission sets are most of the reply, and of no use here.
+        let body = self.public(PATH, &[("showPermissionSets", "false".into())]).await?.map_err(Fault::into_error)?;
+        let info: Info = read(PATH, &body)?;
+        let markets = info.symbols.into_iter().map(|market| (market.symbol, (market.base_asset, market.quote_asset)));
+        Ok(self.venues.http.keep(name, Markets(markets.collect())))
+    }
+
+    /// Prices of now, from one reply about all markets.
+    pub(super) async fn prices_now(&self, assets: &[String]) -> Result<PriceBook, VenueError> {
+        const PATH: &str = "/api/v3/ticker/price";
+        #[derive(Deserialize)]
+        struct Ticker {
+            symbol: String,
+            price: Text,
+        }
+        let body = self.public(PATH, &[]).await?.map_err(Fault::into_error)?;
+        let tickers: Vec<Box<RawValue>> = read(PATH, &body)?;
+        // A market whose price cannot be read has none.
+        let tickers = tickers.iter().filter_map(|raw| {
+            let ticker: Ticker = serde_json::from_str(raw.get()).ok()?;
+            Some((ticker.symbol, parse_decimal(&ticker.price.0).ok()?))
+        });
+        let tickers: BTreeMap<String, Decimal> = tickers.collect();
+        let priced = assets.iter().filter_map(|asset| Some((asset.clone(), dollars(asset, &tickers)?)));
+        Ok(PriceBook::fixed(priced))
+    }
+
+    /// The venue's own minute closes for what a page needs.
+    pub(super) async fn minute_prices(&self, needs: BTreeSet<Need>) -> Result<PriceBook, VenueError> {
+        let shared = self.venues.http.minute_prices(self.target("/api/v3/klines").base);
+        let mut book = PriceBook::default();
+        let mut asked: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+        for (asset, minute) in needs {
+            match shared.lock().unwrap_or_else(PoisonError::into_inner).usd(&asset, minute) {
+                Some(price) => book.insert(&asset, minute, price),
+                None => asked.entry(asset).or_default().push(minute),
+            }
+        }
+        let over = self.server_now("/api/v3/klines").await?.minus(chrono::TimeDelta::minutes(1));
+        for (asset, minutes) in asked {
+            for (minute, price) in self.closes(&asset, &minutes).await? {
+                book.insert(&asset, minute, price);
+                // The close of a minute that is not over yet will change.
+                if minute <= over {
+                    shared.lock().unwrap_or_else(PoisonError::into_inner).insert(&asset, minute, price);
+                }
+            }
+        }
+        Ok(book)
+    }
+
+    /// Closes of an asset against USDT, or of USDT against it (`USDTTRY`).
+    async fn closes(&self, asset: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
+        if let Some(closes) = self.closes_of(&format!("{asset}USDT"), minutes).await? {
+            return Ok(closes);
+        }
+        let inverse = self.closes_of(&format!("USDT{asset}"), minutes).await?.unwrap_or_default();
+        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+    }
+
+    /// Closes of a market at these minutes alone; `None` when there is no such market.
+    async fn closes_of(
+        &self,
+        market: &str,
+        minutes: &[Timestamp],
+    ) -> Result<Option<Vec<(Timestamp, Decimal)>>, VenueError> {
+        const PATH: &str = "/api/v3/klines";
+        let mut closes = Vec::new();
+        for (start, count) in runs(minutes, CANDLES_LIMIT) {
+            let params = [
+                ("symbol", market.to_owned()),
+                ("interval", "1m".into()),
+                ("startTime", start.millis().to_string()),
+                ("limit", count.to_string()),
+            ];
+            match self.public(PATH, &params).await? {
+                Ok(body) => closes.extend(klines(PATH, &body)?.into_iter().filter(|(open, _)| minutes.contains(open))),
+                Err(Fault::NoSuchMarket { .. }) => return Ok(None),
+                Err(fault) => return Err(fault.into_error()),
+            }
+        }
+        Ok(Some(closes))
+    }
+}
+
+/// Runs of at most `longest` minutes that hold all of `minutes`, which are in order.
+pub(crate) fn runs(minutes: &[Timestamp], longest: i64) -> Vec<(Timestamp, i64)> {
+    let mut runs: Vec<(Timestamp, i64)> = Vec::new();
+    for minute in minutes {
+        let reach = runs.last().map(|(start, _)| (minute.millis() - start.millis()) / MINUTE_MILLIS + 1);
+        match (runs.last_mut(), reach) {
+            (Some(run), Some(reach)) if reach <= longest => run.1 = reach,
+            _ => runs.push((*minute, 1)),
+        }
+    }
+    runs
+}
+
+/// Dollars per unit of an asset, from the markets that there are.
+fn dollars(asset: &str, tickers: &BTreeMap<String, Decimal>) -> Option<Decimal> {
+    if crate::pricing::PEGGED.contains(&asset) {
+        return Some(Decimal::ONE);
+    }
+    let price = |market: String| tickers.get(&market).copied().filter(|price| !price.is_zero());
+    ["USDT", "USDC", "FDUSD"]
+        .into_iter()
+        .find_map(|dollar| price(format!("{asset}{dollar}")))
+        .or_else(|| Decimal::ONE.checked_div(price(format!("USDT{asset}"))?))
+        .or_else(|| product(price(format!("{asset}BTC"))?, price("BTCUSDT".into())?).ok())
+}
+
+/// The opening instant and the close of each candle.
+pub fn klines(endpoint: &str, body: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
+    let candles: Vec<Vec<Box<RawValue>>> = read(endpoint, body)?;
+    let candle = |fields: &Vec<Box<RawValue>>| {
+        let [open, _, _, _, close, ..] = fields.as_slice() else {
+            return Err(VenueError::unreadable(endpoint, "a candle of fewer than five fields"));
+        };
+        let open: Millis = read(endpoint, open.get())?;
+        let close: Dec = read(endpoint, close.get())?;
+        Ok((open.0, close.0))
+    };
+    candles.iter().map(candle).collect()
+}

@@ -1,0 +1,245 @@
+//! Binance: spot wallet and USD-M futures. To read another endpoint, list it in [`sign::READS`].
+//!
+//! `sign` decides what may be sent, `client` sends it, `streams` decides what to ask next, `parse`
+//! and `state` say what the replies mean, `fault` what the errors do.
+
+pub mod case;
+mod client;
+pub mod fault;
+pub mod markets;
+pub mod parse;
+pub mod sign;
+pub mod state;
+pub mod streams;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use codash_domain::{Snapshot, Timestamp};
+use secrecy::SecretString;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub(crate) use client::runs;
+pub use client::{Binance, klines};
+pub use sign::READS;
+
+use self::parse::{SPOT_FILLS, USDM_FILLS, USDM_FORCED, USDM_INCOME};
+use self::streams::{FillCursor, HORIZON_MILLIS, WINDOW_MILLIS};
+use super::holdings::Holdings;
+use super::paging::{TimeCursor, cursor, ids, times};
+use super::wire::rows;
+use super::{Attestation, Page, Parsed, StreamPlan, VenueAccount, Venues};
+use crate::error::VenueError;
+use crate::pricing::{Prices, needs};
+
+const HORIZON: &str = "Binance keeps three months of futures history";
+
+impl Binance {
+    /// An account of one key. Nothing is sent.
+    pub fn new(venues: Venues, key: String, secret: SecretString) -> Result<Self, VenueError> {
+        use secrecy::ExposeSecret;
+        if secret.expose_secret().contains("-----BEGIN") {
+            return Err(VenueError::KeyRefused { reason: "only HMAC keys are supported, not Ed25519 or RSA".into() });
+        }
+        // A key becomes a header; what no header can hold is no key.
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(VenueError::KeyRefused { reason: "this is no API key".into() });
+        }
+        Ok(Self { venues, key, secret })
+    }
+
+    async fn income(&self, stored: &Value) -> Result<Page, VenueError> {
+        const PATH: &str = "/fapi/v1/income";
+        let now = self.server_now(PATH).await?.millis();
+        let at = cursor(stored, || TimeCursor::starting_at(now - HORIZON_MILLIS))?;
+        let window = at.window(WINDOW_MILLIS, now);
+        let params = [
+            ("startTime", window.from.to_string()),
+            ("endTime", window.to.to_string()),
+            ("page", at.page.to_string()),
+            ("limit", streams::INCOME_LIMIT.to_string()),
+        ];
+        let rows = rows(PATH, &self.signed(PATH, &params).await?)?;
+        let parsed = self.priced(|prices| parse::income(&rows, prices)).await?;
+        let new_streams =
+            parse::income_symbols(&rows).into_iter().map(|symbol| format!("{USDM_FILLS}:{symbol}")).collect();
+        let mut page = Page { parsed, new_streams, ..Page::default() };
+        streams::after_numbered(&mut page, &at, window, now, &times(&rows), rows.len());
+        Ok(page)
+    }
+
+    async fn forced(&self, stored: &Value) -> Result<Page, VenueError> {
+        const PATH: &str = "/fapi/v1/forceOrders";
+        let now = self.server_now(PATH).await?.millis();
+        let at = cursor(stored, || TimeCursor::starting_at(now - HORIZON_MILLIS))?;
+        let window = at.window(WINDOW_MILLIS, now);
+        let params = [
+            ("startTime", window.from.to_string()),
+            ("endTime", window.to.to_string()),
+            ("limit", streams::FORCED_LIMIT.to_string()),
+        ];
+        let rows = rows(PATH, &self.signed(PATH, &params).await?)?;
+        let parsed = self.priced(|prices| parse::forced_orders(&rows, prices)).await?;
+        let mut page = Page { parsed, ..Page::default() };
+        streams::after_forced(&mut page, &at, window, now, &times(&rows), rows.len())?;
+        Ok(page)
+    }
+
+    async fn usdm_fills(&self, symbol: &str, stored: &Value) -> Result<Page, VenueError> {
+        const PATH: &str = "/fapi/v1/userTrades";
+        let now = self.server_now(PATH).await?.millis();
+        let at = cursor(stored, || FillCursor::from_horizon(now))?.renewed(now);
+        let rows = self.fill_rows(PATH, symbol, &at, now).await?;
+        // Which orders were forced is joined later, by the order's reference.
+        let parsed = self.priced(|prices| parse::usdm_fills(&rows, &Default::default(), prices)).await?;
+        fills_page(parsed, &at, now, &rows)
+    }
+
+    async fn spot_fills(&self, symbol: &str, stored: &Value) -> Result<Page, VenueError> {
+        const PATH: &str = "/api/v3/myTrades";
+        let now = self.server_now(PATH).await?.millis();
+        let at = cursor(stored, FillCursor::from_the_first)?;
+        let rows = self.fill_rows(PATH, symbol, &at, now).await?;
+        let markets = self.markets().await?;
+        let parsed = self.priced(|prices| parse::spot_fills(&rows, &markets, prices)).await?;
+        fills_page(parsed, &at, now, &rows)
+    }
+
+    async fn fill_rows(
+        &self,
+        path: &'static str,
+        symbol: &str,
+        at: &FillCursor,
+        now: i64,
+    ) -> Result<Vec<Box<RawValue>>, VenueError> {
+        let mut params = vec![("symbol", symbol.to_owned())];
+        match at {
+            FillCursor::Id { from_id, .. } => params.push(("fromId", from_id.to_string())),
+            FillCursor::Time(time) => {
+                let window = time.window(WINDOW_MILLIS, now);
+                params.push(("startTime", window.from.to_string()));
+                params.push(("endTime", window.to.to_string()));
+            }
+        }
+        params.push(("limit", streams::FILLS_LIMIT.to_string()));
+        rows(path, &self.signed(path, &params).await?)
+    }
+
+    /// Parses a page with the prices that it turns out to need.
+    async fn priced(&self, parse: impl Fn(&dyn Prices) -> Parsed) -> Result<Parsed, VenueError> {
+        let book = self.minute_prices(needs(&parse)).await?;
+        Ok(parse(&book))
+    }
+
+    /// Balances and positions of both wallets.
+    async fn holdings(&self, now: Timestamp) -> Result<(Holdings, crate::pricing::PriceBook), VenueError> {
+        let spot = self.signed("/api/v3/account", &[("omitZeroBalances", "true".into())]).await?;
+        let usdm = self.signed("/fapi/v3/account", &[]).await?;
+        let risk = self.signed("/fapi/v3/positionRisk", &[]).await?;
+        let read = |prices: &dyn Prices| -> Result<Holdings, VenueError> {
+            let mut all = state::spot_account(&spot, prices, now)?;
+            for part in [state::usdm_account(&usdm, prices, now)?, state::usdm_positions(&risk, prices, now)?] {
+                all.nav_usd = all.nav_usd + part.nav_usd;
+                all.balances.extend(part.balances);
+                all.positions.extend(part.positions);
+                all.unreadable.extend(part.unreadable);
+                part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
+            }
+            Ok(all)
+        };
+        let mut assets: Vec<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
+        assets.extend(["BTC".into(), "ETH".into()]);
+        let book = self.prices_now(&assets).await?;
+        Ok((read(&book)?, book))
+    }
+}
+
+fn fills_page(parsed: Parsed, at: &FillCursor, now: i64, rows: &[Box<RawValue>]) -> Result<Page, VenueError> {
+    let mut page = Page { parsed, ..Page::default() };
+    match at {
+        FillCursor::Time(time) => {
+            let window = time.window(WINDOW_MILLIS, now);
+            streams::after_window(&mut page, time, window, now, &ids(rows), rows.len())?;
+        }
+        FillCursor::Id { from_id, at, through } => {
+            streams::after_ids(&mut page, (*from_id, *at, *through), now, &ids(rows), rows.len())?;
+        }
+    }
+    Ok(page)
+}
+
+/// The family of a stream and its market, if it is of one.
+fn family(stream: &str) -> (&str, Option<&str>) {
+    match stream.split_once(':') {
+        Some((family, market)) => (family, Some(market)),
+        None => (stream, None),
+    }
+}
+
+#[async_trait]
+impl VenueAccount for Binance {
+    async fn attest(&self) -> Result<Attestation, VenueError> {
+        let rights = state::restrictions(&self.signed("/sapi/v1/account/apiRestrictions", &[]).await?)?;
+        if !rights.excess.is_empty() {
+            return Ok(Attestation::TooPowerful { rights: rights.excess });
+        }
+        if !rights.missing.is_empty() {
+            return Err(VenueError::PermissionMissing {
+                reason: format!("the key needs {}", rights.missing.join(", ")),
+            });
+        }
+        Ok(Attestation::ReadOnly)
+    }
+
+    fn initial_streams(&self) -> Vec<&'static str> {
+        vec![USDM_FORCED, USDM_INCOME]
+    }
+
+    fn plan(&self, stream: &str) -> Option<StreamPlan> {
+        let (order, minutes) = match family(stream) {
+            (USDM_FORCED, None) => (0, 2),
+            (USDM_INCOME, None) => (1, 2),
+            (USDM_FILLS, Some(market)) if !market.is_empty() => (2, 2),
+            (SPOT_FILLS, Some(market)) if !market.is_empty() => (3, 5),
+            _ => return None,
+        };
+        let oldest = Timestamp::from_millis((self.venues.clock.now().millis() - HORIZON_MILLIS).max(0));
+        let horizon = oldest.filter(|_| stream.starts_with("usdm.")).map(|oldest| (oldest, HORIZON));
+        Some(StreamPlan { stream: stream.into(), order, horizon, every: Duration::from_secs(minutes * 60) })
+    }
+
+    async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError> {
+        match family(stream) {
+            (USDM_FORCED, None) => self.forced(cursor).await,
+            (USDM_INCOME, None) => self.income(cursor).await,
+            (USDM_FILLS, Some(symbol)) => self.usdm_fills(symbol, cursor).await,
+            (SPOT_FILLS, Some(symbol)) => self.spot_fills(symbol, cursor).await,
+            _ => Err(VenueError::unreadable(stream, "no such stream")),
+        }
+    }
+
+    async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError> {
+        let now = self.server_now("/api/v3/time").await?;
+        let (holdings, book) = self.holdings(now).await?;
+        let markets = self.markets().await?;
+        let spot = state::held_assets(&holdings)
+            .flat_map(|asset| markets.of_base(asset.as_str()))
+            .map(|market| format!("{SPOT_FILLS}:{market}"));
+        let usdm = holdings.positions.iter().map(|position| format!("{USDM_FILLS}:{}", position.native_symbol));
+        let revealed: std::collections::BTreeSet<String> = spot.chain(usdm).collect();
+        let snapshot = holdings.into_snapshot("the balances", now, &book)?;
+        Ok((snapshot, revealed.into_iter().collect()))
+    }
+
+    fn not_covered(&self) -> &'static [&'static str] {
+        &[
+            "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
+            "spot markets of assets that are no longer held and were sold before the account was attached",
+            "deposits, withdrawals, conversions and dividends",
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Which Binance endpoints may be asked, and how a request is signed.
+
+use codash_domain::Timestamp;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use crate::error::VenueError;
+
+/// Everything that is ever sent to Binance: reads, all of them. The signer refuses the rest.
+pub const READS: &[(&str, &str)] = &[
+    ("GET", "/api/v3/time"),
+    ("GET", "/api/v3/exchangeInfo"),
+    ("GET", "/api/v3/account"),
+    ("GET", "/api/v3/myTrades"),
+    ("GET", "/api/v3/ticker/price"),
+    ("GET", "/api/v3/klines"),
+    ("GET", "/sapi/v1/account/apiRestrictions"),
+    ("GET", "/fapi/v1/time"),
+    ("GET", "/fapi/v1/income"),
+    ("GET", "/fapi/v1/userTrades"),
+    ("GET", "/fapi/v1/forceOrders"),
+    ("GET", "/fapi/v3/account"),
+    ("GET", "/fapi/v3/positionRisk"),
+];
+
+/// How late a request may arrive, in milliseconds.
+const RECV_WINDOW: &str = "5000";
+
+/// Refuses what is not on the list of reads.
+pub fn listed(method: &str, path: &str) -> Result<(), VenueError> {
+    if READS.contains(&(method, path)) {
+        return Ok(());
+    }
+    Err(VenueError::NotListed { endpoint: format!("{method} {path}") })
+}
+
+/// What the endpoint costs of the host's budget, as we ask it.
+pub fn weight(path: &str) -> u32 {
+    match path {
+        "/api/v3/exchangeInfo" | "/api/v3/account" | "/api/v3/myTrades" => 20,
+        "/api/v3/ticker/price" => 4,
+        "/api/v3/klines" => 2,
+        "/fapi/v1/income" => 30,
+        // Without a symbol, as we ask.
+        "/fapi/v1/forceOrders" => 50,
+        "/fapi/v1/userTrades" | "/fapi/v3/account" | "/fapi/v3/positionRisk" => 5,
+        _ => 1,
+    }
+}
+
+/// Parameters as they go over the wire, percent-encoded before anything is signed.
+pub fn query(params: &[(&str, String)]) -> String {
+    let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name), encoded(value));
+    params.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+fn encoded(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+/// Path and query of a public read.
+pub fn public(method: &str, path: &str, params: &[(&str, String)]) -> Result<String, VenueError> {
+    listed(method, path)?;
+    Ok(if params.is_empty() { path.into() } else { format!("{path}?{}", query(params)) })
+}
+
+/// Path and query of a signed read: the server's time, the window, and the signature last.
+pub fn signed(
+    method: &str,
+    path: &str,
+    params: &[(&str, String)],
+    now: Timestamp,
+    secret: &SecretString,
+) -> Result<String, VenueError> {
+    listed(method, path)?;
+    let mut params = params.to_vec();
+    params.push(("recvWindow", RECV_WINDOW.into()));
+    params.push(("timestamp", now.millis().to_string()));
+    let payload = query(&params);
+    Ok(format!("{path}?{payload}&signature={}", signature(secret, &payload)?))
+}
+
+/// Hex HMAC-SHA256 of exactly what is sent.
+pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
+    mac.update(payload.as_bytes());
+    Ok(hex::encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> SecretString {
+        "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j".into()
+    }
+
+    /// The example of Binance's own documentation, section "SIGNED endpoint examples".
+    #[test]
+    fn the_published_example_gives_the_published_signature() {
+        let payload = "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559";
+        let published = "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71";
+        assert_eq!(signature(&secret(), payload).unwrap(), published);
+    }
+
+    #[test]
+    fn text_is_encoded_before_it_is_signed() {
+        let params = [("symbol", "１２".to_owned()), ("note", "a b&c".to_owned())];
+        assert_eq!(query(&params), "symbol=%EF%BC%91%EF%BC%92&note=a%20b%26c");
+    }
+
+    #[test]
+    fn the_signature_comes_last_and_covers_all_before_it() {
+        let now = Timestamp::from_millis(1_499_827_319_559).unwrap();
+        let path = signed("GET", "/api/v3/myTrades", &[("symbol", "LTCBTC".into())], now, &secret()).unwrap();
+        let (payload, signed) = path.strip_prefix("/api/v3/myTrades?").unwrap().split_once("&signature=").unwrap();
+        assert_eq!(payload, "symbol=LTCBTC&recvWindow=5000&timestamp=1499827319559");
+        assert_eq!(signed, signature(&secret(), payload).unwrap());
+    }
+
+    #[test]
+    fn nothing_but_a_listed_read_can_be_signed_or_sent() {
+        let now = Timestamp::from_millis(0).unwrap();
+        for (method, path) in [
+            ("POST", "/api/v3/order"),
+            ("GET", "/api/v3/order"),
+            ("DELETE", "/api/v3/openOrders"),
+            ("POST", "/sapi/v1/capital/withdraw/apply"),
+            ("POST", "/sapi/v1/asset/transfer"),
+            ("POST", "/fapi/v1/order"),
+            ("POST", "/fapi/v1/leverage"),
+            ("POST", "/api/v3/account"),
+            ("GET", "/api/v3/account/../order"),
+        ] {
+            let refused = VenueError::NotListed { endpoint: format!("{method} {path}") };
+            assert_eq!(signed(method, path, &[], now, &secret()), Err(refused.clone()));
+            assert_eq!(public(method, path, &[]), Err(refused));
+        }
+        assert!(READS.iter().all(|(method, _)| *method == "GET"));
+    }
+}
