@@ -11,6 +11,8 @@ CREATE TABLE accounts (
     fingerprint     bytea NOT NULL,
     last_checked_at timestamptz,
     attested_at     timestamptz,
+    -- When prices were last looked for that had been missing.
+    repriced_at     timestamptz,
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
     PRIMARY KEY (workspace_id, account_id)
@@ -18,7 +20,7 @@ CREATE TABLE accounts (
 CREATE UNIQUE INDEX accounts_one_credential ON accounts (workspace_id, venue, fingerprint);
 SELECT wall('accounts');
 GRANT SELECT, INSERT ON accounts TO codash_app;
-GRANT UPDATE (name, tags, is_active, status, status_detail, last_checked_at, attested_at, updated_at) ON accounts TO codash_app;
+GRANT UPDATE (name, tags, is_active, status, status_detail, last_checked_at, attested_at, repriced_at, updated_at) ON accounts TO codash_app;
 GRANT SELECT ON accounts TO codash_read;
 
 -- Sealed venue credentials. Questions have no business here: no grant to codash_read.

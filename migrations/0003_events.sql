@@ -57,6 +57,7 @@ CREATE INDEX events_by_account ON events (workspace_id, account_id, event_id);
 CREATE INDEX events_by_symbol ON events (workspace_id, symbol, event_id);
 CREATE INDEX events_rare ON events (workspace_id, event_type, event_id)
     WHERE event_type IN ('closed_pnl', 'liquidation', 'adl', 'system_close', 'unknown');
+CREATE INDEX events_unpriced ON events (workspace_id, account_id, event_id) WHERE unpriced;
 CREATE INDEX events_losses ON events (workspace_id, net_pnl_impact_usd, event_id) WHERE net_pnl_impact_usd < 0;
 SELECT wall('events');
 GRANT SELECT, INSERT ON events TO codash_app;

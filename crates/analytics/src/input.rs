@@ -134,10 +134,16 @@ fn generate<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Drops what only Rust cares about: integer formats, `default: null`.
+/// Drops what only Rust cares about (integer formats, `default: null`) and writes a choice of words as
+/// a plain `enum`, which every model vendor reads.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
+            if let Some(words) = object.get("oneOf").and_then(Value::as_array).and_then(|o| words(o)) {
+                object.shift_remove("oneOf");
+                object.insert("type".into(), "string".into());
+                object.insert("enum".into(), words);
+            }
             if object
                 .get("format")
                 .and_then(Value::as_str)
@@ -153,6 +159,11 @@ fn tidy(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
     }
+}
+
+/// The words of a `oneOf` that offers constants only.
+fn words(options: &[Value]) -> Option<Value> {
+    options.iter().map(|o| o.get("const").filter(|c| c.is_string()).cloned()).collect()
 }
 
 fn strip_null(schema: &mut Value) {

@@ -43,6 +43,10 @@ impl FromStr for Venue {
     }
 }
 
+/// The stream of equity at past instants, where a venue has one. It brings no events, so their
+/// coverage does not depend on it.
+pub const NAV_STREAM: &str = "nav";
+
 /// How the connection to the venue stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

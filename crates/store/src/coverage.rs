@@ -1,6 +1,7 @@
 //! Which spans of each stream have been read completely. Absence of rows means "nothing happened"
 //! only where this says so.
 
+use codash_domain::venue::NAV_STREAM;
 use codash_domain::{AccountId, Timestamp, Window};
 use uuid::Uuid;
 
@@ -49,7 +50,7 @@ pub(crate) async fn add(
 }
 
 impl Session<'_> {
-    /// How far each stream of these accounts covers the window.
+    /// How far each stream of events of these accounts covers the window.
     pub async fn coverage(&mut self, accounts: &[AccountId], window: Window) -> Result<Vec<StreamCoverage>, Error> {
         let ids: Vec<Uuid> = accounts.iter().map(|a| a.0).collect();
         let workspace = self.workspace();
@@ -63,12 +64,13 @@ impl Session<'_> {
                 WHERE c.workspace_id = s.workspace_id AND c.account_id = s.account_id AND c.stream = s.stream
                   AND c.from_at <= $4 AND c.to_at >= $3
              ) c ON true
-             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) ORDER BY s.account_id, s.stream",
+             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) AND s.stream <> $5 ORDER BY s.account_id, s.stream",
         )
         .bind(workspace)
         .bind(ids)
         .bind(window.from.utc())
         .bind(window.to.utc())
+        .bind(NAV_STREAM)
         .fetch_all(self.connection())
         .await?;
         rows.iter().map(stream_coverage).collect()

@@ -148,6 +148,43 @@ impl Store {
         Ok(Committed { quarantined: page.quarantined.len() as u64, ..committed })
     }
 
+    /// Records with an amount that is unknown for want of a price, newest first, by stream: once an hour.
+    pub async fn unpriced_records(&self, lease: &Lease, limit: i64) -> Result<Vec<(String, String)>, Error> {
+        let mut tx = self.fenced(lease).await?;
+        let due = sqlx::query(
+            "UPDATE accounts SET repriced_at = now() WHERE workspace_id = $1 AND account_id = $2
+             AND (repriced_at IS NULL OR repriced_at < now() - interval '1 hour')",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .execute(tx.connection())
+        .await?;
+        if due.rows_affected() == 0 {
+            return tx.commit().await.map(|()| vec![]);
+        }
+        let rows = sqlx::query(
+            "SELECT stream, raw::text AS raw FROM events WHERE workspace_id = $1 AND account_id = $2 AND unpriced
+             ORDER BY event_id DESC LIMIT $3",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .bind(limit)
+        .fetch_all(tx.connection())
+        .await?;
+        tx.commit().await?;
+        rows.iter().map(|row| Ok((row.col("stream")?, row.col("raw")?))).collect()
+    }
+
+    /// Commits records that were read again. Known figures stay; what was missing is filled in.
+    pub async fn commit_reread(&self, lease: &Lease, events: &[Event]) -> Result<Committed, Error> {
+        let mut tx = self.fenced(lease).await?;
+        let mut batch = Batch::new(lease, "reread");
+        batch.events(&mut tx, events.iter().map(|e| EventRow::new(lease.account, e)).collect()).await?;
+        let committed = batch.finish(&mut tx).await?;
+        tx.commit().await?;
+        Ok(committed)
+    }
+
     /// Turns held records into events where it is certain that their fill is not to be had: the
     /// stream that would hold it has been read past their time. Those whose fill is stored go.
     pub async fn settle_held(&self, lease: &Lease) -> Result<Committed, Error> {

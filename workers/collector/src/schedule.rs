@@ -1,11 +1,13 @@
 //! Which account is due, and in which order its streams are read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codash_domain::{AccountStatus, Timestamp};
+use codash_domain::{AccountStatus, Event, Timestamp};
 use codash_store::streams::{Opened, StreamFault, StreamRow};
 use codash_store::{Lease, Store};
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -15,6 +17,8 @@ use crate::venues::{self, Attestation, StreamPlan, VenueAccount, Venues};
 
 /// A key is attested again after this long.
 const ATTEST_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+/// Unpriced records that are looked at again in one turn.
+const REPRICED_AT_ONCE: i64 = 500;
 /// An account whose key is refused is tried again after this long: the owner may mend it at the venue.
 const REFUSED_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -165,6 +169,7 @@ impl Turn<'_> {
             Err(fault) => return self.account_fault(&fault, report).await,
         };
         self.store.settle_held(&self.lease).await?;
+        self.reprice(venue.as_ref(), report).await?;
         let (mut status, mut detail) = self.store.streams_standing(&self.lease).await?;
         if let Some(fault) = states {
             report.faults += 1;
@@ -271,6 +276,24 @@ impl Turn<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Looks again for prices that were missing, and fills them in.
+    async fn reprice(&self, venue: &dyn VenueAccount, report: &mut PassReport) -> Result<(), codash_store::Error> {
+        let mut streams: BTreeMap<String, Vec<Box<RawValue>>> = BTreeMap::new();
+        for (stream, raw) in self.store.unpriced_records(&self.lease, REPRICED_AT_ONCE).await? {
+            streams.entry(stream).or_default().extend(RawValue::from_string(raw));
+        }
+        for (stream, records) in streams {
+            match venue.reread(&stream, &records).await {
+                Ok(parsed) => {
+                    let events: Vec<Event> = parsed.records.into_iter().map(|r| r.event).filter(|e| !e.unpriced).collect();
+                    report.restated += self.store.commit_reread(&self.lease, &events).await?.restated;
+                }
+                Err(fault) => tracing::warn!(fault.class = fault.class(), fault = %fault, "prices are still missing"),
+            }
+        }
+        Ok(())
     }
 
     async fn stream_fault(

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use codash_domain::{Clock, Event, Snapshot, Timestamp, Usd, Venue};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::VenueError;
 
@@ -142,6 +143,10 @@ pub trait VenueAccount: Send + Sync {
 
     /// Reads one page. `cursor` is `Value::Null` the first time, else the last page's `cursor`.
     async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError>;
+
+    /// Parses stored records of a stream again, with prices that may be known by now. `stream` is the
+    /// one that events carry, without a market.
+    async fn reread(&self, stream: &str, records: &[Box<RawValue>]) -> Result<Parsed, VenueError>;
 
     /// Balances, positions and NAV now, and streams that the balances reveal.
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError>;

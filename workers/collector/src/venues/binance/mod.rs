@@ -219,6 +219,18 @@ impl VenueAccount for Binance {
         }
     }
 
+    async fn reread(&self, stream: &str, records: &[Box<RawValue>]) -> Result<Parsed, VenueError> {
+        match stream {
+            SPOT_FILLS => {
+                let markets = self.markets().await?;
+                self.priced(|prices| parse::spot_fills(records, &markets, prices)).await
+            }
+            USDM_FILLS => self.priced(|prices| parse::usdm_fills(records, &Default::default(), prices)).await,
+            USDM_INCOME => self.priced(|prices| parse::income(records, prices)).await,
+            _ => Err(VenueError::unreadable(stream, "no such stream")),
+        }
+    }
+
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError> {
         let now = self.server_now("/api/v3/time").await?;
         let (holdings, book) = self.holdings(now).await?;

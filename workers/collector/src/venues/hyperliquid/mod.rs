@@ -142,16 +142,21 @@ impl Hyperliquid {
         let window = at.time.window(i64::MAX, now);
         let asked = json!({ "user": user, "startTime": window.from, "endTime": window.to });
         let rows = self.list("userFillsByTime", asked).await?;
-        let parse = |prices: &dyn Prices| parse::fills(&rows, &user, &spot, prices);
-        let mut book = self.minute_prices(needs(parse), &spot).await?;
-        for (token, at, price) in parse::own_prices(&rows, &spot) {
+        let parsed = self.priced_fills(&rows, &user, &spot).await?;
+        let mut page = Page { parsed, ..Page::default() };
+        streams::after(&mut page, &at, window, now, &times(&rows), (streams::FILLS_LIMIT, false))?;
+        Ok(page)
+    }
+
+    async fn priced_fills(&self, rows: &[Box<RawValue>], user: &str, spot: &SpotMarkets) -> Result<Parsed, VenueError> {
+        let parse = |prices: &dyn Prices| parse::fills(rows, user, spot, prices);
+        let mut book = self.minute_prices(needs(parse), spot).await?;
+        for (token, at, price) in parse::own_prices(rows, spot) {
             if book.usd(&token, at).is_none() {
                 book.insert(&token, at, price);
             }
         }
-        let mut page = Page { parsed: parse(&book), ..Page::default() };
-        streams::after(&mut page, &at, window, now, &times(&rows), (streams::FILLS_LIMIT, false))?;
-        Ok(page)
+        Ok(parse(&book))
     }
 
     async fn funding(&self, stored: &Value) -> Result<Page, VenueError> {
@@ -280,6 +285,14 @@ impl VenueAccount for Hyperliquid {
             FILLS => self.fills(cursor).await,
             FUNDING => self.funding(cursor).await,
             NAV => self.nav().await,
+            _ => Err(VenueError::unreadable(stream, "no such stream")),
+        }
+    }
+
+    async fn reread(&self, stream: &str, records: &[Box<RawValue>]) -> Result<Parsed, VenueError> {
+        match stream {
+            FILLS => self.priced_fills(records, &self.holder().await?, &*self.spot_markets().await?).await,
+            FUNDING => Ok(parse::funding(records, &PriceBook::default())),
             _ => Err(VenueError::unreadable(stream, "no such stream")),
         }
     }
