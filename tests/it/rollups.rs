@@ -1,6 +1,7 @@
 //! Rollups equal raw sums, for every window, account set, symbol set and type set, at every instant.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use codash_domain::cover::HOUR;
 use codash_domain::{EventType, Timestamp, Usd, Window};
@@ -128,23 +129,26 @@ async fn sums_equal_raw_rows_while_ingest_and_sealers_run_at_once() {
     let (tenant, account, lease) = leased(&db, "w").await;
     let grant = tenant.grant();
     let store = db.store().clone();
+    let ingesting = AtomicBool::new(true);
+    let (sealed, asked) = (AtomicU64::new(0), AtomicU64::new(0));
     let ingest = async {
         let mut dice = Dice(7);
-        for round in 0..40 {
+        for round in 0..60 {
             let events = (0..25).map(|i| random_fill(round * 25 + i, &mut dice)).collect();
             store.commit_page(&lease, &page(events)).await.unwrap();
         }
+        ingesting.store(false, Relaxed);
     };
     let seal = || async {
-        for _ in 0..25 {
+        while ingesting.load(Relaxed) {
             // Two sealers may collide: the slower one's work is undone and the marks stay.
-            let _ = store.seal(tenant.workspace, at(80 * 86_400)).await;
-            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            sealed.fetch_add(store.seal(tenant.workspace, at(80 * 86_400)).await.unwrap_or(0), Relaxed);
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     let ask = async {
         let mut dice = Dice(9);
-        for _ in 0..40 {
+        while ingesting.load(Relaxed) {
             let filter = random_filter(&mut dice, &[account]);
             // One snapshot for both readings.
             let mut session = store.read(&grant).begin().await.unwrap();
@@ -155,9 +159,11 @@ async fn sums_equal_raw_rows_while_ingest_and_sealers_run_at_once() {
             let realized: Usd = sums.iter().map(|(_, s)| s.realized_pnl_usd).sum();
             assert_eq!(count, i64::try_from(raw.len()).unwrap());
             assert_eq!(realized, raw.iter().filter_map(|e| e.realized_pnl_usd).sum::<Usd>());
+            asked.fetch_add(1, Relaxed);
         }
     };
     tokio::join!(ingest, seal(), seal(), ask);
+    assert!(sealed.load(Relaxed) > 0 && asked.load(Relaxed) > 20, "the three ran beside each other");
     while db.store().seal(tenant.workspace, at(80 * 86_400)).await.unwrap() > 0 {}
     assert_equal(db.store(), &grant, &EventFilter {
         accounts: None,

@@ -2,7 +2,7 @@
 //!
 //! One snapshot recomputes the marked hours from raw rows, their days and months from those, and
 //! removes only the marks that it saw. A record that arrives meanwhile brings a mark of its own, so
-//! its hour stays raw until the next pass. Two sealers at once fail on each other's cells and retry.
+//! its hour stays raw until the next pass. Of two sealers at once, one finds the other at work and leaves.
 
 use std::collections::BTreeSet;
 
@@ -32,6 +32,13 @@ impl Store {
     /// Seals marked hours that ended before `until`. Returns how many marks went; zero when none waited.
     pub async fn seal(&self, workspace: WorkspaceId, until: Timestamp) -> Result<u64, Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::WriteSnapshot).await?;
+        let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended($1::text, 0))")
+            .bind(workspace.0)
+            .fetch_one(tx.connection())
+            .await?;
+        if !alone {
+            return tx.commit().await.map(|()| 0);
+        }
         let marks = sqlx::query(
             "SELECT mark_id, hour FROM rollup_marks
              WHERE workspace_id = $1 AND hour <= $2::timestamptz - interval '1 hour' ORDER BY hour LIMIT $3",
@@ -58,12 +65,20 @@ impl Store {
             .bind(&ids)
             .execute(tx.connection())
             .await?;
+        tx.commit().await?;
+        self.answer_from_cells(workspace).await?;
+        Ok(ids.len() as u64)
+    }
+
+    /// In a transaction of its own: every ingest updates the workspace's row, so within the sealer's
+    /// snapshot a busy tenant would never get this far.
+    async fn answer_from_cells(&self, workspace: WorkspaceId) -> Result<(), Error> {
+        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         sqlx::query("UPDATE workspaces SET rolled_up = true WHERE workspace_id = $1 AND NOT rolled_up")
             .bind(workspace.0)
             .execute(tx.connection())
             .await?;
-        tx.commit().await?;
-        Ok(ids.len() as u64)
+        tx.commit().await
     }
 }
 
