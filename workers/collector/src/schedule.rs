@@ -45,7 +45,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             holder: format!("{}", std::process::id()),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_secs(30),
             every: Duration::from_secs(60),
             pages_a_turn: 200,
             idle: Duration::from_secs(1),

@@ -1,0 +1,411 @@
+//! `codash dev`: everything in one process, on a PostgreSQL of its own, with something to look at.
+//!
+//! Up: cluster › schema › replaying venue › API › workspace › collector › ready file. Down, in order:
+//! API, collector, replaying venue, PostgreSQL. The next start finds all it needs in the data
+//! [`folder`]; after `kill -9` too, as PostgreSQL goes with us (see [`postgres`]).
+
+mod demo;
+mod folder;
+pub mod postgres;
+pub mod replay;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use codash_analytics::CursorKey;
+use codash_collector::http::Http;
+use codash_collector::venues::Venues;
+use codash_domain::{Clock, SystemClock};
+use codash_store::Store;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::{Config, environment};
+use crate::server;
+use demo::Api;
+use folder::{Demo, Folder, Workspace};
+use postgres::{Cluster, Options};
+use replay::Replay;
+
+const USUAL_PORT: u16 = 8080;
+const DATABASE: &str = "codash";
+
+/// Run everything in one process, on a PostgreSQL of its own, with a demo workspace.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DevArgs {
+    /// Port of the API on 127.0.0.1 [default: 8080, or a free one when that is taken]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Where the data is kept [default: $XDG_DATA_HOME/codash or ~/.local/share/codash]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep nothing: a temporary folder, removed at the end
+    #[arg(long, conflicts_with = "data_dir")]
+    pub ephemeral: bool,
+    /// No demo accounts: an empty workspace, for accounts of your own
+    #[arg(long)]
+    pub no_demo: bool,
+    /// Write url, apiKey, workspaceId and databaseUrl here as JSON once everything answers
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Why `codash dev` cannot run. Each message says what to do where something can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(transparent)]
+    Replay(#[from] replay::Error),
+    #[error(transparent)]
+    Settings(#[from] crate::config::Faults),
+    #[error("{error}{}", causes(.error))]
+    Store {
+        #[from]
+        error: codash_store::Error,
+    },
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What lies behind an error, which its own words do not repeat.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    text
+}
+
+/// Runs until Ctrl-C or SIGTERM, then stops everything in order. A second signal ends it at once.
+pub async fn run(args: DevArgs) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut signals = Signals::listen()?;
+    let folder = match &args.data_dir {
+        _ if args.ephemeral => Folder::ephemeral()?,
+        Some(path) => Folder::open(path)?,
+        None => Folder::open(&folder::usual()?)?,
+    };
+    // What an earlier run left there is not true yet.
+    remove_ready_file(args.ready_file.as_deref());
+    let started = tokio::select! {
+        started = Dev::start(&folder, &args) => Some(started),
+        () = signals.next() => None,
+    };
+    let outcome = match started {
+        Some(Ok(dev)) => dev.until_told(&args, &mut signals).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    remove_ready_file(args.ready_file.as_deref());
+    folder.close();
+    say(if outcome.is_ok() { "stopped" } else { "stopped after a fault" });
+    Ok(outcome?)
+}
+
+/// Everything that runs.
+struct Dev {
+    cluster: Cluster,
+    store: Store,
+    replay: Option<Replay>,
+    api: Running,
+    collector: Running,
+    url: String,
+    workspace: Workspace,
+    data: String,
+}
+
+/// A task and the word that stops it.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a part of the process had failed");
+        }
+    }
+}
+
+impl Dev {
+    async fn start(folder: &Folder, args: &DevArgs) -> Result<Self, Error> {
+        let listener = listen(args.port).await?;
+        let url = format!("http://{}", listener.local_addr().map_err(|error| Error::Other(error.to_string()))?);
+        let options = if folder.is_ephemeral() { Options::throwaway() } else { Options::durable(&folder.path) };
+        let cluster = Cluster::start(&options, &say).await?;
+        say("bringing the schema up to date");
+        codash_store::admin::create_database(&cluster.url("postgres"), DATABASE).await?;
+        codash_store::migrate(&cluster.url(DATABASE)).await?;
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let replay = start_replay(folder, args, Arc::clone(&clock)).await?;
+        let config = settings(&cluster.url(DATABASE), folder, replay.as_ref())?;
+        let store = Store::connect(config.store.clone()).await?;
+        let http = Http::new().map_err(|error| Error::Other(error.to_string()))?;
+        let venues = Venues { http, endpoints: config.endpoints.clone(), clock: Arc::clone(&clock) };
+        let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
+        let app = App::build(store.clone(), venues.clone(), cursor_key, clock, config.app);
+        let api = serve(app, listener);
+
+        let workspace = workspace(folder, &store, &Api::at(&url)?, replay.as_ref()).await?;
+        let collector = collect(store.clone(), venues);
+        let data = folder.path.display().to_string();
+        let dev = Self { cluster, store, replay, api, collector, url, workspace, data };
+        dev.wait_for_data().await?;
+        Ok(dev)
+    }
+
+    async fn wait_for_data(&self) -> Result<(), Error> {
+        let grant = demo::grant_of(&self.store, &self.workspace.api_key).await?;
+        if let (Some(_), Some(grant)) = (&self.replay, &grant) {
+            demo::collected(&self.store, grant, &say).await?;
+        }
+        Api::at(&self.url)?.answers(&self.workspace.api_key).await
+    }
+
+    /// Tells where to go next, then waits for a signal, or for a part to fail.
+    async fn until_told(self, args: &DevArgs, signals: &mut Signals) -> Result<(), Error> {
+        let written = args.ready_file.as_deref().map(|path| self.write_ready_file(path));
+        print(&self.directions());
+        let fault = match written {
+            Some(Err(error)) => Err(error),
+            _ => self.until_fault(signals).await,
+        };
+        say("stopping (again to stop at once)");
+        tokio::select! {
+            () = self.stop() => {}
+            () = signals.next() => {
+                remove_ready_file(args.ready_file.as_deref());
+                // PostgreSQL goes by itself when our end of its pipe closes.
+                std::process::exit(130);
+            }
+        }
+        fault
+    }
+
+    async fn until_fault(&self, signals: &mut Signals) -> Result<(), Error> {
+        tokio::select! {
+            () = signals.next() => Ok(()),
+            () = self.cluster.ended() => Err(Error::Other(format!(
+                "PostgreSQL ended by itself; its log is {}",
+                self.cluster.home().join("server.log").display()
+            ))),
+            () = self.api.stop.cancelled() => Err(Error::Other("the API ended by itself".into())),
+        }
+    }
+
+    async fn stop(self) {
+        self.api.stop().await;
+        self.collector.stop().await;
+        if let Some(replay) = self.replay {
+            replay.stop().await;
+        }
+        self.store.close().await;
+        self.cluster.stop().await;
+    }
+
+    /// Whole or not at all, and for its owner alone: it holds a key.
+    fn write_ready_file(&self, path: &Path) -> Result<(), Error> {
+        let ready = json!({
+            "url": self.url,
+            "apiKey": self.workspace.api_key,
+            "workspaceId": self.workspace.workspace_id,
+            "databaseUrl": self.cluster.url(DATABASE).expose_secret(),
+        });
+        postgres::write_private(path, &ready.to_string()).map_err(folder::fault("cannot write", path))
+    }
+
+    fn directions(&self) -> String {
+        let (url, key) = (&self.url, &self.workspace.api_key);
+        let config = json!({ "mcpServers": { "co-dash": {
+            "type": "http", "url": format!("{url}/mcp"), "headers": { "Authorization": format!("Bearer {key}") },
+        } } });
+        let config = serde_json::to_string_pretty(&config).unwrap_or_default();
+        let curls = curls(url, key).join("\n\n");
+        let demo = match self.replay {
+            Some(_) => format!(
+                "{} and {}\n             the venues are replayed here; for accounts of your own: --no-demo --data-dir DIR",
+                demo::BINANCE,
+                demo::HYPERLIQUID
+            ),
+            None => "none: attach accounts with POST /api/accounts".into(),
+        };
+        format!(
+            "\nCodash is ready.\n\n  \
+             URL        {url}\n  \
+             API key    {key}\n  \
+             Workspace  {}\n  \
+             Accounts   {demo}\n  \
+             Data       {}\n\n\
+             For an MCP client's configuration:\n\n{config}\n\n\
+             To try at once:\n\n{curls}\n\n\
+             Ctrl-C stops everything.\n",
+            self.workspace.workspace_id, self.data,
+        )
+    }
+}
+
+/// Three requests that work as printed.
+fn curls(url: &str, key: &str) -> [String; 3] {
+    let tool = |name: &str, arguments: serde_json::Value| {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": name, "arguments": arguments } });
+        format!("curl -sS {url}/mcp -H 'authorization: Bearer {key}' -H 'content-type: application/json' -d '{call}'")
+    };
+    [
+        tool("list_accounts", json!({})),
+        tool("get_pnl_by_symbol", json!({ "days": 30 })),
+        format!("curl -sS {url}/api/accounts -H 'x-api-key: {key}'"),
+    ]
+}
+
+/// The wanted port; where none was named, 8080 or any that is free.
+async fn listen(port: Option<u16>) -> Result<TcpListener, Error> {
+    let bind = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match (bind(port.unwrap_or(USUAL_PORT)).await, port) {
+        (Ok(listener), _) => Ok(listener),
+        (Err(error), Some(port)) => Err(Error::Other(format!("port {port} cannot be used: {error}"))),
+        (Err(_), None) => {
+            say(&format!("port {USUAL_PORT} is taken: using a free one"));
+            bind(0).await.map_err(|error| Error::Other(format!("there is no free port: {error}")))
+        }
+    }
+}
+
+/// With a demo, the venues of this process are the replayed ones.
+async fn start_replay(folder: &Folder, args: &DevArgs, clock: Arc<dyn Clock>) -> Result<Option<Replay>, Error> {
+    let demo = match folder.demo()? {
+        Some(demo) => {
+            if args.no_demo {
+                say("this folder has the demo accounts of an earlier run: they stay, and so do the replayed venues");
+            }
+            demo
+        }
+        None if args.no_demo => return Ok(None),
+        None => {
+            let demo = Demo::new(clock.now())?;
+            folder.keep_demo(&demo)?;
+            demo
+        }
+    };
+    Ok(Some(Replay::start(demo.anchor, demo.keys(), clock).await?))
+}
+
+/// The environment's settings, but for those that this command decides.
+fn settings(url: &SecretString, folder: &Folder, replay: Option<&Replay>) -> Result<Config, Error> {
+    let master_keys = folder.master_keys()?;
+    let decided = |name: &str| match name {
+        "CODASH_DATABASE_URL" => Some(url.expose_secret().to_owned()),
+        "CODASH_MASTER_KEYS" => Some(master_keys.expose_secret().to_owned()),
+        "CODASH_MASTER_KEY_FILE" | "CODASH_LISTEN" => None,
+        _ => environment(name),
+    };
+    let mut config = Config::from_source(&decided)?;
+    if let Some(replay) = replay {
+        config.endpoints = replay.endpoints();
+    }
+    Ok(config)
+}
+
+/// The workspace of an earlier run, or a new one; with the demo's accounts where there is a demo.
+async fn workspace(folder: &Folder, store: &Store, api: &Api, replay: Option<&Replay>) -> Result<Workspace, Error> {
+    let known = match folder.workspace()? {
+        Some(known) => demo::grant_of(store, &known.api_key).await?.map(|_| known),
+        None => None,
+    };
+    let workspace = match known {
+        Some(known) => known,
+        None => {
+            say("registering a workspace");
+            let name = if replay.is_some() { "Demo (replayed recordings)" } else { "My workspace" };
+            let made = api.register(name).await?;
+            folder.keep_workspace(&made)?;
+            made
+        }
+    };
+    if let Some(replay) = replay {
+        api.attach(&workspace.api_key, &replay.keys).await?;
+    }
+    Ok(workspace)
+}
+
+fn serve(app: App, listener: TcpListener) -> Running {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move {
+        if let Err(error) = server::serve(app, listener, stopped.clone()).await {
+            tracing::error!(%error, "the API failed");
+        }
+        stopped.cancel();
+    });
+    Running { stop, task }
+}
+
+fn collect(store: Store, venues: Venues) -> Running {
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(codash_collector::run(store, venues, codash_collector::Settings::default(), stop.clone()));
+    Running { stop, task }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn remove_ready_file(path: Option<&Path>) {
+    let Some(path) = path else { return };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "the ready file was not removed");
+        }
+        _ => {}
+    }
+}
+
+/// A line of progress.
+fn say(line: &str) {
+    print(&format!("codash dev: {line}\n"));
+}
+
+/// A terminal that went away is no reason to fail.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_requests_hold_no_quote_that_a_shell_would_end_at() {
+        for line in curls("http://127.0.0.1:8080", "kv_live_x") {
+            assert_eq!(line.matches('\'').count() % 2, 0);
+            assert!(!line.contains('\n'));
+        }
+    }
+}

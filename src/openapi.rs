@@ -1,0 +1,334 @@
+//! The REST contract, printed from the types that are read and written: OpenAPI 3.1 in YAML.
+//!
+//! `openapi.yaml` in the repository is what [`yaml`] prints; a test compares them. To add a route:
+//! an entry in [`paths`].
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use codash_analytics::input::{input_schema, output_schema};
+use codash_analytics::list_accounts;
+use codash_domain::Scope;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+
+use crate::rest::{Success, accounts, agents, health, status};
+
+/// The document as text, made once.
+pub fn yaml() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| print(&document()));
+    &TEXT
+}
+
+/// The document as a value.
+pub fn document() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "CO-DASH",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Read-only truth about a trading portfolio. Timestamps are RFC 3339 in UTC. Money is a \
+                JSON number with its exact decimal digits, in USD unless the name says otherwise. Percent fields are \
+                percentages. Every response has x-request-id.",
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "security": [{ "bearer": [] }, { "apiKey": [] }],
+        "paths": paths(),
+        "components": {
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "description": "Authorization: Bearer kv_live_…" },
+                "apiKey": { "type": "apiKey", "in": "header", "name": "x-api-key", "description": "Wins when both are sent." },
+            },
+            "headers": rate_headers(),
+            "schemas": { "Error": error_schema() },
+            "responses": errors(),
+        },
+    })
+}
+
+fn paths() -> Value {
+    json!({
+        "/api/agents/register": { "post": {
+            "operationId": "registerAgent",
+            "summary": "Create a workspace and its first API key, which is shown once",
+            "description": "Public. Limited per address.",
+            "security": [],
+            "requestBody": body::<agents::Register>(),
+            "responses": with_errors(&[("201", answer::<Success<agents::Registered>>("The workspace and its key", &[]))],
+                &["400", "408", "413", "415", "429", "500", "504"]),
+        }},
+        "/api/accounts": {
+            "get": {
+                "operationId": "listAccounts",
+                "summary": "List the accounts that this key can see",
+                "description": scope(Scope::ReadSummary),
+                "responses": guarded::<Success<list_accounts::Answer>>("200", "The accounts", &[]),
+            },
+            "post": {
+                "operationId": "attachAccount",
+                "summary": "Attach an exchange account or a wallet",
+                "description": format!("{} The key must be read-only at the venue: one that can trade or withdraw is \
+                    refused with code key_too_powerful and the rights to remove. A venue that does not answer is a 504 \
+                    with code venue_unavailable.", scope(Scope::WriteAccounts)),
+                "requestBody": body::<accounts::Attach>(),
+                "responses": guarded::<Success<list_accounts::Account>>("201", "The account, not yet read",
+                    &["400", "408", "409", "413", "415"]),
+            },
+        },
+        "/api/status": { "get": {
+            "operationId": "getStatus",
+            "summary": "How the connection to each venue stands",
+            "description": scope(Scope::ReadLive),
+            "responses": guarded::<status::Status>("200", "Accounts and their streams, at the top level", &[]),
+        }},
+        "/mcp": { "post": mcp() },
+        "/health/live": { "get": {
+            "operationId": "isLive",
+            "summary": "Is the process alive?",
+            "security": [],
+            "responses": { "200": answer::<health::Health>("It is", &[]) },
+        }},
+        "/health/ready": { "get": {
+            "operationId": "isReady",
+            "summary": "Should it be sent requests?",
+            "security": [],
+            "responses": {
+                "200": answer::<health::Health>("It should", &[]),
+                "503": answer::<health::Health>("It is stopping, or the database does not answer", &[]),
+            },
+        }},
+    })
+}
+
+fn mcp() -> Value {
+    let message =
+        json!({ "description": "A JSON-RPC 2.0 message; in the revisions that know them, an array of up to 50." });
+    let replied = json!({
+        "description": "A JSON-RPC response: also for errors of a method, such as -32601, -32602 and -32001.",
+        "headers": rate_header_refs(),
+        "content": { "application/json": { "schema": { "type": ["object", "array"] } } },
+    });
+    let accepted = json!({ "description": "A notification was received: no body.", "headers": rate_header_refs() });
+    json!({
+        "operationId": "mcp",
+        "summary": "The Model Context Protocol: the question catalogue as tools",
+        "description": "Streamable HTTP without sessions. Revisions 2024-11-05 to 2025-11-25 by handshake, 2026-07-28 \
+            by request. Each further member of a batch counts as a request of its own. The scope is checked per tool.",
+        "requestBody": { "required": true, "content": { "application/json": { "schema": message } } },
+        "responses": with_errors(&[("200", replied), ("202", accepted)],
+            &["400", "401", "403", "408", "413", "415", "429", "500", "504"]),
+    })
+}
+
+fn scope(scope: Scope) -> String {
+    format!("Needs the scope {scope}.")
+}
+
+fn body<Q: JsonSchema>() -> Value {
+    json!({ "required": true, "content": { "application/json": { "schema": input_schema::<Q>() } } })
+}
+
+fn answer<A: JsonSchema>(description: &str, headers: &[&str]) -> Value {
+    let mut answer = json!({ "description": description });
+    if !headers.is_empty() {
+        answer["headers"] = rate_header_refs();
+    }
+    answer["content"] = json!({ "application/json": { "schema": output_schema::<A>() } });
+    answer
+}
+
+/// The responses of a route behind a key.
+fn guarded<A: JsonSchema>(status: &str, description: &str, more: &[&'static str]) -> Value {
+    let mut errors = vec!["401", "403", "429", "500", "504"];
+    errors.extend(more);
+    errors.sort_unstable();
+    with_errors(&[(status, answer::<A>(description, &RATE_HEADERS.map(|(name, _)| name)))], &errors)
+}
+
+fn with_errors(answers: &[(&str, Value)], errors: &[&str]) -> Value {
+    let mut responses = Map::new();
+    for (status, answer) in answers {
+        responses.insert((*status).into(), answer.clone());
+    }
+    for status in errors {
+        responses.insert((*status).into(), json!({ "$ref": format!("#/components/responses/{status}") }));
+    }
+    responses.into()
+}
+
+const ERRORS: [(&str, &str); 11] = [
+    ("400", "Invalid query string or request body"),
+    ("401", "Missing, invalid, revoked, or expired API key"),
+    ("403", "Blocked by scope, IP allowlist, account visibility, or Origin"),
+    ("404", "Resource not found"),
+    ("408", "The request body took too long to arrive"),
+    ("409", "It exists already"),
+    ("413", "The request body is too large"),
+    ("415", "The request body is not JSON, or compressed"),
+    ("429", "Rate limit exceeded: wait as long as Retry-After says"),
+    ("500", "Internal server error: retry once"),
+    ("504", "The request, or the venue it needed, exceeded the deadline"),
+];
+
+fn errors() -> Value {
+    let error = |(status, description): (&str, &str)| {
+        let mut response = json!({ "description": description });
+        let header = match status {
+            "401" => Some(("WWW-Authenticate", json!({ "schema": { "type": "string" } }))),
+            "429" => Some(("Retry-After", json!({ "description": "Whole seconds.", "schema": { "type": "integer" } }))),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response["headers"] = json!({ name: value });
+        }
+        response["content"] = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } });
+        (status.to_owned(), response)
+    };
+    ERRORS.into_iter().map(error).collect::<Map<_, _>>().into()
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["success", "error", "code", "requestId"],
+        "properties": {
+            "success": { "const": false },
+            "error": { "type": "string", "description": "For people." },
+            "code": { "type": "string", "description": "Stable, for programs." },
+            "details": { "type": "object", "description": "Which field, what is allowed." },
+            "requestId": { "type": "string", "description": "As in the header x-request-id." },
+        },
+    })
+}
+
+const RATE_HEADERS: [(&str, &str); 3] = [
+    ("X-RateLimit-Limit", "Requests that are accepted in any 60 seconds with this key."),
+    ("X-RateLimit-Remaining", "Requests that would be accepted now."),
+    ("X-RateLimit-Reset", "Seconds from now until the next used place becomes free."),
+];
+
+fn rate_headers() -> Value {
+    let header = |(name, description): (&str, &str)| {
+        (name.to_owned(), json!({ "description": description, "schema": { "type": "integer" } }))
+    };
+    RATE_HEADERS.into_iter().map(header).collect::<Map<_, _>>().into()
+}
+
+fn rate_header_refs() -> Value {
+    let header = |(name, _): (&str, &str)| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
+    RATE_HEADERS.into_iter().map(header).collect::<Map<_, _>>().into()
+}
+
+/// A JSON value as block YAML. Strings that YAML could read as anything else are quoted.
+fn print(value: &Value) -> String {
+    let mut text = String::from("# Printed by `codash openapi`. Do not edit.\n");
+    print_block(value, 0, &mut text);
+    text
+}
+
+fn print_block(value: &Value, depth: usize, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                indent(depth, text);
+                text.push_str(&scalar(name));
+                text.push(':');
+                print_after(member, depth + 1, text);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                // Two spaces of the item's first line make room for the dash.
+                let mut below = String::from("\n");
+                print_after(item, depth + 1, &mut below);
+                indent(depth, text);
+                text.push_str("- ");
+                text.push_str(below.trim_start());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What follows a colon or a dash: on the same line when it is short by nature, else below.
+fn print_after(value: &Value, depth: usize, text: &mut String) {
+    let is_nested = match value {
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(items) => items.iter().any(|item| item.is_object() || item.is_array()),
+        _ => false,
+    };
+    if is_nested {
+        text.push('\n');
+        return print_block(value, depth, text);
+    }
+    let inline = match value {
+        Value::String(string) => scalar(string),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), scalar)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    };
+    let _ = writeln!(text, " {inline}");
+}
+
+fn indent(depth: usize, text: &mut String) {
+    text.extend(std::iter::repeat_n("  ", depth));
+}
+
+fn scalar(text: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.chars().all(|c| is_word(c) || c == ' ')
+        && !text.ends_with(' ')
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
+    if is_plain { text.to_owned() } else { Value::from(text).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_in_the_repository_is_what_the_server_prints() {
+        let is_same = include_str!("../openapi.yaml") == yaml();
+        assert!(is_same, "run `cargo run -- openapi > openapi.yaml`");
+    }
+
+    #[test]
+    fn yaml_keeps_every_value_apart() {
+        let value =
+            json!({ "a": { "b": [1, "x", "no", "a: b"] }, "200": [{ "c": null, "d": {} }], "e": "1", "f": true });
+        let lines: Vec<String> = print(&value).lines().skip(1).map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                "a:",
+                "  b: [1, x, \"no\", \"a: b\"]",
+                "\"200\":",
+                "  - c: null",
+                "    d: {}",
+                "e: \"1\"",
+                "f: true"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_error_that_a_route_names_is_described() {
+        let document = document();
+        let described = &document["components"]["responses"];
+        for path in document["paths"].as_object().unwrap().values() {
+            for operation in path.as_object().unwrap().values() {
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    if response.get("$ref").is_some() {
+                        assert!(described.get(status).is_some(), "{status}");
+                    }
+                }
+            }
+        }
+    }
+}

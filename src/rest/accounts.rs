@@ -1,0 +1,309 @@
+//! `/api/accounts`: which accounts there are, and attaching one.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use codash_analytics::list_accounts;
+use codash_collector::error::VenueError;
+use codash_collector::venues::{Attestation, Credentials, connect};
+use codash_domain::{AccountId, Scope, Venue, text};
+use codash_store::{Credential, NewAccount};
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use validator::{Validate, ValidationError};
+
+use super::error::ApiError;
+use super::extract::{Json, LONGEST_NAME, fault, visible_name};
+use super::success;
+use crate::app::App;
+use crate::auth::Caller;
+
+/// For a venue to say what a key may do; shorter than the request's deadline, so that the answer
+/// names the venue.
+const ATTEST_DEADLINE: Duration = Duration::from_secs(8);
+const LONGEST_KEY: usize = 512;
+const MOST_TAGS: usize = 20;
+const LONGEST_TAG: usize = 50;
+
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadSummary)?;
+    let answer = list_accounts::answer(&app.ctx(&caller), list_accounts::Query::default()).await?;
+    Ok(success(StatusCode::OK, answer))
+}
+
+/// An exchange account (`venue`, `apiKey`, `apiSecret`) or a wallet (`venue`, `walletAddress`). The
+/// key must be read-only: one that can trade or withdraw is refused.
+#[derive(Debug, Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attach {
+    /// 1 to 100 characters.
+    #[validate(custom(function = "visible_name"))]
+    pub name: String,
+    pub venue: Venue,
+    /// Exchanges: the read-only API key.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
+    pub api_key: Option<SecretString>,
+    /// Exchanges: the secret of the key. Sealed on arrival and never shown again.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
+    pub api_secret: Option<SecretString>,
+    /// Wallets: `0x` and 40 hexadecimal digits.
+    #[serde(default, deserialize_with = "codash_analytics::input::present")]
+    pub wallet_address: Option<String>,
+    /// Another name of `walletAddress`.
+    #[serde(default, deserialize_with = "codash_analytics::input::present")]
+    pub address: Option<String>,
+    /// Up to 20 labels of 1 to 50 characters.
+    #[serde(default)]
+    #[validate(length(max = 20), custom(function = "visible_tags"))]
+    pub tags: Vec<String>,
+}
+
+pub async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<Attach>) -> Result<Response, ApiError> {
+    caller.require(Scope::WriteAccounts)?;
+    if caller.grant.accounts.is_some() {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "account_not_allowed",
+            "the API key is limited to certain accounts: attaching one needs a key without an account allowlist",
+        ));
+    }
+    let (credential, credentials) = credentials(&wanted)?;
+    let streams = attest(&app, wanted.venue, credentials).await?;
+    let account = NewAccount {
+        id: AccountId::from_random(app.random()?),
+        name: text::clean(&wanted.name, LONGEST_NAME),
+        venue: wanted.venue,
+        credential,
+        tags: wanted.tags.iter().map(|tag| text::clean(tag, LONGEST_TAG)).collect(),
+        streams,
+        now: app.clock.now(),
+    };
+    let created = app.store.create_account(caller.grant.workspace, &account).await.map_err(already_attached)?;
+    tracing::info!(account.id = %created.id, venue.name = %created.venue, "an account was attached");
+    Ok(success(StatusCode::CREATED, list_accounts::Account::from(created)))
+}
+
+/// Asks the venue what the credentials may do. Its streams come back when that is reading, and
+/// nothing else.
+async fn attest(app: &App, venue: Venue, credentials: Credentials) -> Result<Vec<String>, ApiError> {
+    let account = connect(&app.venues, venue, credentials).map_err(|error| venue_failed(venue, error))?;
+    let attested = tokio::time::timeout(ATTEST_DEADLINE, account.attest())
+        .await
+        .unwrap_or_else(|_| Err(VenueError::retry("no answer in time")))
+        .map_err(|error| venue_failed(venue, error))?;
+    match attested {
+        Attestation::ReadOnly | Attestation::Keyless => {
+            Ok(account.initial_streams().into_iter().map(str::to_owned).collect())
+        }
+        Attestation::TooPowerful { rights } => Err(too_powerful(venue, &rights)),
+        Attestation::NotAnAccount { reason } => {
+            let message = format!("{venue} has no account to read there: {}", text::clean(&reason, 300));
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "not_an_account", message))
+        }
+    }
+}
+
+fn too_powerful(venue: Venue, rights: &[String]) -> ApiError {
+    let rights: Vec<String> = rights.iter().map(|right| text::clean(right, 100)).collect();
+    let message = format!(
+        "the key can do more than read. Remove these rights at {venue}, or make a read-only key: {}",
+        rights.join(", ")
+    );
+    ApiError::new(StatusCode::BAD_REQUEST, "key_too_powerful", message)
+        .with_details(json!({ "rightsToRemove": rights }))
+}
+
+/// The venue's failures in the contract's statuses. There is no 502 in it: a venue that does not
+/// answer is a 504.
+fn venue_failed(venue: Venue, error: VenueError) -> ApiError {
+    match error {
+        VenueError::KeyRefused { reason } => {
+            let message = format!("{venue} refuses the credentials: {}", text::clean(&reason, 300));
+            ApiError::new(StatusCode::BAD_REQUEST, "venue_refused_key", message)
+        }
+        VenueError::PermissionMissing { reason } => {
+            let message = format!("the key lacks a permission at {venue}: {}", text::clean(&reason, 300));
+            ApiError::new(StatusCode::BAD_REQUEST, "venue_refused_key", message)
+        }
+        VenueError::Retry { after, .. } => unavailable(venue, after, error),
+        VenueError::Banned { after, .. } => unavailable(venue, Some(after), error),
+        VenueError::Unreadable { .. } => unavailable(venue, None, error),
+        VenueError::NotListed { .. } => ApiError::internal().caused_by(error),
+    }
+}
+
+fn unavailable(venue: Venue, after: Option<Duration>, error: VenueError) -> ApiError {
+    let message = format!("{venue} could not be asked what the key may do: try again later");
+    ApiError::new(StatusCode::GATEWAY_TIMEOUT, "venue_unavailable", message)
+        .with_retry_after(after.unwrap_or(Duration::from_secs(5)))
+        .caused_by(error)
+}
+
+fn already_attached(error: codash_store::Error) -> ApiError {
+    match error {
+        codash_store::Error::Conflict { .. } => {
+            ApiError::conflict("an account with these credentials is attached already")
+        }
+        error => error.into(),
+    }
+}
+
+/// The same credentials twice: as the store seals them, and as the venue is asked with them. Fields
+/// of the other kind of account are refused, not ignored.
+fn credentials(wanted: &Attach) -> Result<(Credential, Credentials), ApiError> {
+    match wanted.venue {
+        Venue::Binance => {
+            let unwanted = [("walletAddress", wanted.wallet_address.is_some()), ("address", wanted.address.is_some())];
+            refuse_fields(wanted.venue, &unwanted)?;
+            let key = key_text("apiKey", wanted.venue, wanted.api_key.as_ref())?;
+            let secret = key_text("apiSecret", wanted.venue, wanted.api_secret.as_ref())?;
+            let (key, secret) = (key.to_owned(), SecretString::from(secret));
+            Ok((Credential::ApiKey { key: key.clone(), secret: secret.clone() }, Credentials::ApiKey { key, secret }))
+        }
+        Venue::Hyperliquid => {
+            let unwanted = [("apiKey", wanted.api_key.is_some()), ("apiSecret", wanted.api_secret.is_some())];
+            refuse_fields(wanted.venue, &unwanted)?;
+            let address = wallet(wanted)?;
+            Ok((Credential::Wallet { address: address.clone() }, Credentials::Wallet { address }))
+        }
+    }
+}
+
+fn refuse_fields(venue: Venue, unwanted: &[(&str, bool)]) -> Result<(), ApiError> {
+    match unwanted.iter().find(|(_, is_sent)| *is_sent) {
+        Some((field, _)) => Err(ApiError::invalid_field(field, format!("is not used by an account of {venue}"))),
+        None => Ok(()),
+    }
+}
+
+/// Keys travel in headers and signatures: printable ASCII without spaces.
+fn key_text<'a>(field: &str, venue: Venue, value: Option<&'a SecretString>) -> Result<&'a str, ApiError> {
+    use secrecy::ExposeSecret;
+    let Some(value) = value else {
+        return Err(ApiError::invalid_field(field, format!("is required for an account of {venue}")));
+    };
+    let text = value.expose_secret().trim();
+    let is_plain = !text.is_empty() && text.len() <= LONGEST_KEY && text.bytes().all(|b| b.is_ascii_graphic());
+    if is_plain {
+        Ok(text)
+    } else {
+        Err(ApiError::invalid_field(field, "must be 1 to 512 printable characters without spaces"))
+    }
+}
+
+fn wallet(wanted: &Attach) -> Result<String, ApiError> {
+    let (field, text) = match (&wanted.wallet_address, &wanted.address) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid_field("address", "send walletAddress or address, not both"));
+        }
+        (Some(text), None) => ("walletAddress", text),
+        (None, Some(text)) => ("address", text),
+        (None, None) => {
+            return Err(ApiError::invalid_field(
+                "walletAddress",
+                format!("is required for an account of {}", wanted.venue),
+            ));
+        }
+    };
+    let address = text.trim().to_ascii_lowercase();
+    let is_address =
+        address.strip_prefix("0x").is_some_and(|hex| hex.len() == 40 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    if is_address { Ok(address) } else { Err(ApiError::invalid_field(field, "must be 0x and 40 hexadecimal digits")) }
+}
+
+fn visible_tags(tags: &[String]) -> Result<(), ValidationError> {
+    let is_good = |tag: &String| (1..=LONGEST_TAG).contains(&text::clean(tag, usize::MAX).chars().count());
+    if tags.len() <= MOST_TAGS && tags.iter().all(is_good) {
+        Ok(())
+    } else {
+        Err(fault("each tag must be 1 to 50 visible characters"))
+    }
+}
+
+/// A wrong type is told without repeating what was sent.
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    let text = String::deserialize(deserializer).map_err(|_| serde::de::Error::custom("expected a string"))?;
+    Ok(Some(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use codash_analytics::input;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn wanted(body: Value) -> Result<(Credential, Credentials), ApiError> {
+        let attach: Attach = input::read(&body).map_err(|faults| ApiError::invalid_fields(&faults))?;
+        credentials(&attach)
+    }
+
+    fn fault_of(body: Value) -> String {
+        wanted(body).unwrap_err().envelope(None)["details"]["errors"][0]["path"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_exchange_takes_key_and_secret_and_a_wallet_an_address() {
+        let exchange = json!({ "name": "a", "venue": "binance", "apiKey": "k", "apiSecret": "s" });
+        assert!(matches!(wanted(exchange).unwrap().0, Credential::ApiKey { .. }));
+        let upper = format!("0x{}", "AB".repeat(20));
+        for field in ["walletAddress", "address"] {
+            let (stored, _) = wanted(json!({ "name": "a", "venue": "hyperliquid", field: upper })).unwrap();
+            assert!(matches!(stored, Credential::Wallet { address } if address == upper.to_lowercase()));
+        }
+    }
+
+    #[test]
+    fn a_wrong_combination_says_which_field() {
+        let wallet = format!("0x{}", "ab".repeat(20));
+        let cases = [
+            (json!({ "name": "a", "venue": "binance" }), "apiKey"),
+            (json!({ "name": "a", "venue": "binance", "apiKey": "k" }), "apiSecret"),
+            (json!({ "name": "a", "venue": "binance", "apiKey": "k", "apiSecret": "s", "address": wallet }), "address"),
+            (json!({ "name": "a", "venue": "binance", "apiKey": "two words", "apiSecret": "s" }), "apiKey"),
+            (json!({ "name": "a", "venue": "hyperliquid" }), "walletAddress"),
+            (json!({ "name": "a", "venue": "hyperliquid", "address": "0x12" }), "address"),
+            (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "apiSecret": "s" }), "apiSecret"),
+            (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "walletAddress": wallet }), "address"),
+            (json!({ "name": "a", "venue": "kraken", "apiKey": "k", "apiSecret": "s" }), "venue"),
+            (json!({ "name": "", "venue": "binance", "apiKey": "k", "apiSecret": "s" }), "name"),
+            (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "tags": [""] }), "tags"),
+            (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "tags": vec!["t"; 21] }), "tags"),
+        ];
+        for (body, field) in cases {
+            assert_eq!(fault_of(body.clone()), field, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_repeated() {
+        let body = json!({ "name": "a", "venue": "binance", "apiKey": "k", "apiSecret": ["hush"] });
+        let error = wanted(body).unwrap_err().envelope(None).to_string();
+        assert!(!error.contains("hush"), "{error}");
+        let body = json!({ "name": "a", "venue": "binance", "apiKey": "k", "apiSecret": "hush" });
+        let attach: Attach = input::read(&body).unwrap();
+        assert!(!format!("{attach:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_powerful_key_is_told_which_rights_to_remove() {
+        let error = too_powerful(Venue::Binance, &["enableWithdrawals".into()]);
+        assert_eq!((error.status(), error.code()), (StatusCode::BAD_REQUEST, "key_too_powerful"));
+        assert_eq!(error.envelope(None)["details"]["rightsToRemove"][0], "enableWithdrawals");
+    }
+
+    #[test]
+    fn a_venue_that_does_not_answer_is_a_504_with_a_time_to_come_back() {
+        let error =
+            venue_failed(Venue::Binance, VenueError::Banned { after: Duration::from_secs(90), reason: "x".into() });
+        assert_eq!((error.status(), error.code()), (StatusCode::GATEWAY_TIMEOUT, "venue_unavailable"));
+        let error = venue_failed(Venue::Binance, VenueError::KeyRefused { reason: "no".into() });
+        assert_eq!((error.status(), error.code()), (StatusCode::BAD_REQUEST, "venue_refused_key"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Reading bodies: strictly, with the place of every fault. The one use of `validator` in REST.
+
+use std::borrow::Cow;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use codash_analytics::input;
+use codash_domain::text;
+use serde::de::DeserializeOwned;
+use validator::{Validate, ValidationError};
+
+use super::error::ApiError;
+
+/// A JSON body of a known shape: unknown names, wrong types and broken bounds are refused.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + Validate, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::unsupported_media_type("the body must be application/json"));
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| ApiError::invalid_request("the body could not be read"))?;
+        read(&bytes).map(Self)
+    }
+}
+
+fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
+    let value = serde_json::from_slice(bytes).map_err(|e| {
+        ApiError::invalid_request(format!("the body is not readable JSON (line {}, column {})", e.line(), e.column()))
+    })?;
+    input::read(&value).map_err(|faults| ApiError::invalid_fields(&faults))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A name as people see it.
+pub const LONGEST_NAME: usize = 100;
+
+/// Validator: 1 to 100 characters that can be seen. Use with [`text::clean`], which drops the others.
+pub fn visible_name(name: &str) -> Result<(), ValidationError> {
+    let cleaned = text::clean(name, usize::MAX);
+    match cleaned.chars().count() {
+        0 => Err(fault("must hold at least one visible character")),
+        n if n > LONGEST_NAME => Err(fault("must be at most 100 characters")),
+        _ => Ok(()),
+    }
+}
+
+/// A validation error in our words.
+pub fn fault(message: &'static str) -> ValidationError {
+    ValidationError::new("invalid").with_message(Cow::Borrowed(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Probe {
+        #[validate(custom(function = "visible_name"))]
+        key_name: String,
+    }
+
+    fn refused(body: &str) -> serde_json::Value {
+        let error = read::<Probe>(body.as_bytes()).unwrap_err();
+        assert_eq!(error.status(), StatusCode::BAD_REQUEST);
+        error.envelope(None)
+    }
+
+    #[test]
+    fn a_body_is_read_whole_or_refused_with_the_place_of_the_fault() {
+        assert_eq!(read::<Probe>(br#"{"keyName":"x"}"#).unwrap().key_name, "x");
+        assert_eq!(refused(r#"{"keyName":7}"#)["details"]["errors"][0]["path"], "keyName");
+        assert_eq!(refused(r#"{"keyName":" "}"#)["details"]["errors"][0]["path"], "keyName");
+        assert!(refused(r#"{"keyName":"x","extra":1}"#)["error"].as_str().unwrap().contains("extra"));
+        assert!(refused("{\"keyName\":\n").to_string().contains("line 2"));
+        assert!(refused("[]")["error"].is_string());
+        assert!(refused(&"[".repeat(100_000))["error"].is_string());
+    }
+
+    #[test]
+    fn a_name_is_measured_by_what_is_seen_of_it() {
+        assert!(visible_name("Main Binance").is_ok());
+        assert!(visible_name("\u{200B}\u{202E}").is_err());
+        assert!(visible_name(&"é".repeat(100)).is_ok());
+        assert!(visible_name(&"é".repeat(101)).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! The REST face: the route table, readable top to bottom.
+//!
+//! A handler extracts, calls a plain function below, wraps. To add a route: a handler in the file of
+//! its family, a line here, an entry in `src/openapi.rs`. Every route not named in
+//! `src/server.rs` as public is behind a key; the handler names the scope.
+
+pub mod accounts;
+pub mod agents;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod status;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::App;
+
+/// All routes but `/mcp`. Layers come in `src/server.rs`.
+pub fn routes(app: &App) -> Router<App> {
+    Router::new()
+        .route("/", get(welcome))
+        .route("/openapi.yaml", get(openapi))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/api/agents/register", agents::route(app))
+        .route("/api/accounts", get(accounts::list).post(accounts::create))
+        .route("/api/status", get(status::status))
+}
+
+/// The contract's success envelope.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Success<T> {
+    success: bool,
+    data: T,
+}
+
+/// `{"success":true,"data":…}`
+pub fn success<T: Serialize>(status: StatusCode, data: T) -> Response {
+    (status, axum::Json(Success { success: true, data })).into_response()
+}
+
+/// Where to go from here.
+async fn welcome() -> Response {
+    axum::Json(json!({
+        "name": "codash",
+        "version": env!("CARGO_PKG_VERSION"),
+        "register": "POST /api/agents/register",
+        "mcp": "POST /mcp",
+        "contract": "/openapi.yaml",
+        "health": "/health/ready",
+    }))
+    .into_response()
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], crate::openapi::yaml()).into_response()
+}
