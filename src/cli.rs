@@ -24,7 +24,7 @@ use crate::app::{App, random};
 use crate::config::{Config, environment, unknown_names};
 use crate::rest::error::chain;
 use crate::telemetry::{self, Telemetry};
-use crate::{dev, openapi, server};
+use crate::{dev, load, openapi, server};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -54,6 +54,8 @@ enum Command {
     /// Look into what a venue said.
     #[command(subcommand)]
     Venue(VenueCommand),
+    /// Fill a workspace with made-up events, for trials and benchmarks.
+    Load(load::LoadArgs),
 }
 
 /// Flags win over the variables of the same name.
@@ -150,7 +152,8 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Keys(command) => keys(command).await,
-        Command::Venue(VenueCommand::Parse { files }) => files.iter().try_for_each(|file| parse(file)),
+        Command::Venue(VenueCommand::Parse { files }) => parse_all(&files),
+        Command::Load(args) => run_load(&args).await,
     }
 }
 
@@ -322,6 +325,22 @@ async fn revoke_key(store: &Store, workspace: WorkspaceId, key: KeyId) -> Result
     }
     eprintln!("revoked {key}");
     Ok(())
+}
+
+async fn run_load(args: &load::LoadArgs) -> Result<(), Failure> {
+    let store = Store::connect(Config::store_from_source(&environment)?).await?;
+    let done = load::run(&store, args, SystemClock.now(), &|line| eprintln!("{line}")).await;
+    store.close().await;
+    done.map_err(|error| match error {
+        codash_store::Error::NotFound => Failure::from("there is no such workspace"),
+        error => error.into(),
+    })
+}
+
+/// Every file is read, whatever is wrong with another.
+fn parse_all(files: &[PathBuf]) -> Result<(), Failure> {
+    let faults: Vec<String> = files.iter().filter_map(|file| parse(file).err()).map(|e| e.to_string()).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
 }
 
 fn parse(file: &Path) -> Result<(), Failure> {

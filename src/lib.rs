@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod limits;
+pub mod load;
 pub mod mcp;
 pub mod openapi;
 pub mod rest;

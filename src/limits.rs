@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use codash_domain::KeyId;
 use tokio::time::Instant;
 
@@ -50,6 +51,16 @@ pub struct Standing {
     pub remaining: u32,
     /// Until the next used place becomes free.
     pub reset: Duration,
+}
+
+impl Standing {
+    /// Usage as the contract shows it; the reset is in seconds from now, not an instant.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let reset = self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0);
+        headers.insert("x-ratelimit-limit", self.limit.into());
+        headers.insert("x-ratelimit-remaining", self.remaining.into());
+        headers.insert("x-ratelimit-reset", reset.into());
+    }
 }
 
 /// Over the limit; the same request is accepted after this long, if no other takes the place.
@@ -96,8 +107,11 @@ impl Limits {
 
     /// Counts `n` reads of a key: all or none.
     pub fn take_read(&self, caller: &Caller, n: u32) -> Result<Standing, ApiError> {
-        self.take(&caller.key_hash, n, self.now())
-            .map_err(|limited| ApiError::rate_limited("reads per key", limited.retry_after))
+        let now = self.now();
+        self.take(&caller.key_hash, n, now).map_err(|limited| {
+            let standing = self.reads.standing(&caller.key_hash, now);
+            ApiError::rate_limited("reads per key", limited.retry_after).with_standing(standing)
+        })
     }
 
     /// [`Limits::take_read`] at an instant, counted from the start of the process.

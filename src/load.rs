@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use codash_domain::{AccountId, cover::DAY};
 use codash_domain::{
     Asset, Event, EventType, Fee, Price, Qty, Side, Snapshot, Symbol, Timestamp, Usd, Venue, WorkspaceId,
 };
-use codash_domain::{AccountId, cover::DAY};
 use codash_store::ingest::PageWrite;
 use codash_store::{Credential, Lease, NewAccount, Store};
 use rust_decimal::Decimal;
@@ -78,7 +78,9 @@ async fn fill(
     while made < events {
         let count = BATCH.min(events - made);
         // In time order, as a venue's history arrives.
-        let at = |i: u64| start + i64::try_from(u128::from(made + i) * span.unsigned_abs() as u128 / u128::from(events)).unwrap_or(0);
+        let at = |i: u64| {
+            start + i64::try_from(u128::from(made + i) * span.unsigned_abs() as u128 / u128::from(events)).unwrap_or(0)
+        };
         let page = PageWrite {
             stream: STREAM.into(),
             events: (0..count).filter_map(|i| event(at(i), made + i, args, random)).collect(),

@@ -12,7 +12,7 @@ use codash_domain::Scope;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use crate::rest::{Success, accounts, agents, health, status};
+use crate::rest::{Success, accounts, agents, ai_keys, health, status};
 
 /// The document as text, made once.
 pub fn yaml() -> &'static str {
@@ -75,6 +75,22 @@ fn paths() -> Value {
                     &["400", "408", "409", "413", "415"]),
             },
         },
+        "/api/settings/ai-keys": { "post": {
+            "operationId": "putAiKey",
+            "summary": "Add or replace the key of an AI provider",
+            "description": format!("{} The key is sealed; only its last characters are ever shown.",
+                scope(Scope::WriteAiKeys)),
+            "requestBody": body::<ai_keys::PutAiKey>(),
+            "responses": guarded::<Success<ai_keys::AiKeyAnswer>>("201", "The key was added; 200 when it replaced one",
+                &["400", "408", "413", "415"]),
+        }},
+        "/api/settings/ai-keys/{provider}": { "delete": {
+            "operationId": "removeAiKey",
+            "summary": "Remove the key of an AI provider",
+            "description": scope(Scope::WriteAiKeys),
+            "parameters": [{ "name": "provider", "in": "path", "required": true, "schema": { "type": "string" } }],
+            "responses": guarded::<Success<ai_keys::RemovedAiKey>>("200", "It is gone", &["404"]),
+        }},
         "/api/status": { "get": {
             "operationId": "getStatus",
             "summary": "How the connection to each venue stands",
@@ -305,15 +321,7 @@ mod tests {
         let lines: Vec<String> = print(&value).lines().skip(1).map(str::to_owned).collect();
         assert_eq!(
             lines,
-            [
-                "a:",
-                "  b: [1, x, \"no\", \"a: b\"]",
-                "\"200\":",
-                "  - c: null",
-                "    d: {}",
-                "e: \"1\"",
-                "f: true"
-            ]
+            ["a:", "  b: [1, x, \"no\", \"a: b\"]", "\"200\":", "  - c: null", "    d: {}", "e: \"1\"", "f: true"]
         );
     }
 

@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use crate::app::{App, AppConfig, random};
 use crate::auth::{self, Caller};
-use crate::limits::{KeyHash, Standing};
+use crate::limits::KeyHash;
 use crate::rest::error::ApiError;
 use crate::{mcp, rest, telemetry};
 
@@ -218,7 +218,7 @@ async fn pass(app: &App, mut parts: Parts, body: Body, started: Instant, next: N
         Err(error) => closing(error.into_response()),
     };
     if let Some(key) = key {
-        say_standing(response.headers_mut(), app.limits.standing(&key));
+        app.limits.standing(&key).write(response.headers_mut());
     }
     response
 }
@@ -235,14 +235,6 @@ async fn identify(app: &App, parts: &mut Parts, deadline: Instant) -> Result<Opt
     let key = caller.key_hash;
     parts.extensions.insert(caller);
     Ok(Some(key))
-}
-
-/// Usage as the contract shows it; the reset is in seconds from now, not an instant.
-fn say_standing(headers: &mut HeaderMap, standing: Standing) {
-    let reset = standing.reset.as_secs() + u64::from(standing.reset.subsec_nanos() > 0);
-    headers.insert("x-ratelimit-limit", standing.limit.into());
-    headers.insert("x-ratelimit-remaining", standing.remaining.into());
-    headers.insert("x-ratelimit-reset", reset.into());
 }
 
 async fn read_body(config: &AppConfig, body: Body) -> Result<Bytes, ApiError> {

@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use codash_analytics::CursorKey;
 use codash_collector::http::Http;
@@ -96,24 +97,54 @@ pub async fn run(args: DevArgs) -> Result<(), Box<dyn std::error::Error + Send +
     };
     // What an earlier run left there is not true yet.
     remove_ready_file(args.ready_file.as_deref());
-    let started = tokio::select! {
-        started = Dev::start(&folder, &args) => Some(started),
-        () = signals.next() => None,
-    };
-    let outcome = match started {
-        Some(Ok(dev)) => dev.until_told(&args, &mut signals).await,
-        Some(Err(error)) => Err(error),
-        None => Ok(()),
-    };
+    let outcome = on_a_cluster(&folder, &args, &mut signals).await;
     remove_ready_file(args.ready_file.as_deref());
     folder.close();
-    say(if outcome.is_ok() { "stopped" } else { "stopped after a fault" });
-    Ok(outcome?)
+    outcome?;
+    say("stopped");
+    Ok(())
+}
+
+async fn on_a_cluster(folder: &Folder, args: &DevArgs, signals: &mut Signals) -> Result<(), Error> {
+    let options = if folder.is_ephemeral() { Options::throwaway() } else { Options::durable(&folder.path) };
+    // A busy port is the commonest fault: told before anything is made.
+    let listener = listen(args.port).await?;
+    let cluster = tokio::select! {
+        cluster = Cluster::start(&options, &say) => cluster?,
+        () = signals.next() => return Ok(()),
+    };
+    let started = tokio::select! {
+        started = Dev::start(&cluster, listener, folder, args) => Some(started),
+        () = signals.next() => None,
+    };
+    let (dev, outcome) = match started {
+        Some(Ok(dev)) => {
+            let outcome = dev.until_told(&cluster, args, signals).await;
+            (Some(dev), outcome)
+        }
+        Some(Err(error)) => (None, Err(error)),
+        None => (None, Ok(())),
+    };
+    say("stopping (again to stop at once)");
+    let stopped = async {
+        if let Some(dev) = dev {
+            dev.stop().await;
+        }
+        cluster.stop().await;
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = signals.next() => {
+            remove_ready_file(args.ready_file.as_deref());
+            // PostgreSQL goes by itself when our end of its pipe closes.
+            std::process::exit(130);
+        }
+    }
+    outcome
 }
 
 /// Everything that runs.
 struct Dev {
-    cluster: Cluster,
     store: Store,
     replay: Option<Replay>,
     api: Running,
@@ -130,20 +161,25 @@ struct Running {
 }
 
 impl Running {
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
+        if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "a part of the process had failed");
         }
     }
 }
 
+impl Drop for Running {
+    /// A start that was given up leaves nothing behind.
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
 impl Dev {
-    async fn start(folder: &Folder, args: &DevArgs) -> Result<Self, Error> {
-        let listener = listen(args.port).await?;
+    async fn start(cluster: &Cluster, listener: TcpListener, folder: &Folder, args: &DevArgs) -> Result<Self, Error> {
         let url = format!("http://{}", listener.local_addr().map_err(|error| Error::Other(error.to_string()))?);
-        let options = if folder.is_ephemeral() { Options::throwaway() } else { Options::durable(&folder.path) };
-        let cluster = Cluster::start(&options, &say).await?;
         say("bringing the schema up to date");
         codash_store::admin::create_database(&cluster.url("postgres"), DATABASE).await?;
         codash_store::migrate(&cluster.url(DATABASE)).await?;
@@ -152,7 +188,7 @@ impl Dev {
         let replay = start_replay(folder, args, Arc::clone(&clock)).await?;
         let config = settings(&cluster.url(DATABASE), folder, replay.as_ref())?;
         let store = Store::connect(config.store.clone()).await?;
-        let http = Http::new().map_err(|error| Error::Other(error.to_string()))?;
+        let http = Http::new()?;
         let venues = Venues { http, endpoints: config.endpoints.clone(), clock: Arc::clone(&clock) };
         let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
         let app = App::build(store.clone(), venues.clone(), cursor_key, clock, config.app);
@@ -161,7 +197,7 @@ impl Dev {
         let workspace = workspace(folder, &store, &Api::at(&url)?, replay.as_ref()).await?;
         let collector = collect(store.clone(), venues);
         let data = folder.path.display().to_string();
-        let dev = Self { cluster, store, replay, api, collector, url, workspace, data };
+        let dev = Self { store, replay, api, collector, url, workspace, data };
         dev.wait_for_data().await?;
         Ok(dev)
     }
@@ -175,32 +211,17 @@ impl Dev {
     }
 
     /// Tells where to go next, then waits for a signal, or for a part to fail.
-    async fn until_told(self, args: &DevArgs, signals: &mut Signals) -> Result<(), Error> {
-        let written = args.ready_file.as_deref().map(|path| self.write_ready_file(path));
-        print(&self.directions());
-        let fault = match written {
-            Some(Err(error)) => Err(error),
-            _ => self.until_fault(signals).await,
-        };
-        say("stopping (again to stop at once)");
-        tokio::select! {
-            () = self.stop() => {}
-            () = signals.next() => {
-                remove_ready_file(args.ready_file.as_deref());
-                // PostgreSQL goes by itself when our end of its pipe closes.
-                std::process::exit(130);
-            }
+    async fn until_told(&self, cluster: &Cluster, args: &DevArgs, signals: &mut Signals) -> Result<(), Error> {
+        if let Some(path) = &args.ready_file {
+            self.write_ready_file(cluster, path)?;
         }
-        fault
-    }
-
-    async fn until_fault(&self, signals: &mut Signals) -> Result<(), Error> {
+        print(&self.directions());
         tokio::select! {
             () = signals.next() => Ok(()),
-            () = self.cluster.ended() => Err(Error::Other(format!(
-                "PostgreSQL ended by itself; its log is {}",
-                self.cluster.home().join("server.log").display()
-            ))),
+            () = cluster.ended() => {
+                let log = cluster.home().join("server.log");
+                Err(Error::Other(format!("PostgreSQL ended by itself; its log is {}", log.display())))
+            }
             () = self.api.stop.cancelled() => Err(Error::Other("the API ended by itself".into())),
         }
     }
@@ -212,16 +233,15 @@ impl Dev {
             replay.stop().await;
         }
         self.store.close().await;
-        self.cluster.stop().await;
     }
 
     /// Whole or not at all, and for its owner alone: it holds a key.
-    fn write_ready_file(&self, path: &Path) -> Result<(), Error> {
+    fn write_ready_file(&self, cluster: &Cluster, path: &Path) -> Result<(), Error> {
         let ready = json!({
             "url": self.url,
             "apiKey": self.workspace.api_key,
             "workspaceId": self.workspace.workspace_id,
-            "databaseUrl": self.cluster.url(DATABASE).expose_secret(),
+            "databaseUrl": cluster.url(DATABASE).expose_secret(),
         });
         postgres::write_private(path, &ready.to_string()).map_err(folder::fault("cannot write", path))
     }
@@ -353,7 +373,9 @@ fn serve(app: App, listener: TcpListener) -> Running {
 
 fn collect(store: Store, venues: Venues) -> Running {
     let stop = CancellationToken::new();
-    let task = tokio::spawn(codash_collector::run(store, venues, codash_collector::Settings::default(), stop.clone()));
+    // No other collector works here, and the next run should not wait for a killed one's lease.
+    let settings = codash_collector::Settings { lease: Duration::from_secs(5), ..Default::default() };
+    let task = tokio::spawn(codash_collector::run(store, venues, settings, stop.clone()));
     Running { stop, task }
 }
 

@@ -96,7 +96,7 @@ pub fn route(app: &App) -> MethodRouter<App> {
     let seen = Arc::new(AtomicU32::new(0));
     let sweep = from_fn(move |request: Request, next: Next| {
         // Addresses whose share is whole again are forgotten, so that strangers cannot fill the memory.
-        if seen.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+        if seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             limiter.retain_recent();
         }
         next.run(request)

@@ -15,13 +15,18 @@ use codash_analytics::input::Invalid;
 use codash_domain::Scope;
 use serde_json::{Value, json};
 
+use crate::limits::Standing;
+
 /// What a client with a static key is told beside a 401. It names no `resource_metadata`: there is no
 /// authorization server to go to.
 const CHALLENGE: &str = r#"Bearer realm="codash", error="invalid_token""#;
 
-/// An answer that is not the one asked for.
+/// An answer that is not the one asked for. Boxed: errors are rare, and results pass by value.
 #[derive(Clone)]
-pub struct ApiError {
+pub struct ApiError(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
     status: StatusCode,
     /// Stable, for programs.
     code: &'static str,
@@ -31,18 +36,28 @@ pub struct ApiError {
     details: Option<Value>,
     /// Whole seconds after which the same request may succeed.
     retry_after: Option<u64>,
+    /// How a known key stands, when that is why.
+    standing: Option<Standing>,
     /// For the log alone.
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), details: None, retry_after: None, cause: None }
+        Self(Box::new(Inner {
+            status,
+            code,
+            message: message.into(),
+            details: None,
+            retry_after: None,
+            standing: None,
+            cause: None,
+        }))
     }
 
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.0.details = Some(details);
         self
     }
 
@@ -50,22 +65,28 @@ impl ApiError {
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         let whole = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        self.retry_after = Some(whole.max(1));
+        self.0.retry_after = Some(whole.max(1));
+        self
+    }
+
+    #[must_use]
+    pub fn with_standing(mut self, standing: Standing) -> Self {
+        self.0.standing = Some(standing);
         self
     }
 
     #[must_use]
     pub fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
-        self.cause = Some(Arc::new(cause));
+        self.0.cause = Some(Arc::new(cause));
         self
     }
 
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     pub fn missing_credential() -> Self {
@@ -101,7 +122,7 @@ impl ApiError {
     pub fn rate_limited(what: &'static str, after: Duration) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests: wait, then retry")
             .with_retry_after(after);
-        let seconds = error.retry_after;
+        let seconds = error.0.retry_after;
         error.with_details(json!({ "limit": what, "retryAfterSeconds": seconds }))
     }
 
@@ -167,8 +188,8 @@ impl ApiError {
 
     /// The body, with the id that log lines carry.
     pub fn envelope(&self, request_id: Option<&str>) -> Value {
-        let mut body = json!({ "success": false, "error": self.message, "code": self.code });
-        if let Some(details) = &self.details {
+        let mut body = json!({ "success": false, "error": self.0.message, "code": self.0.code });
+        if let Some(details) = &self.0.details {
             body["details"] = details.clone();
         }
         if let Some(id) = request_id {
@@ -179,11 +200,11 @@ impl ApiError {
 
     /// Says why, with every cause, in one line; only for what is ours to mend.
     pub fn log(&self) {
-        if !self.status.is_server_error() {
+        if !self.0.status.is_server_error() {
             return;
         }
-        let chain = self.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
-        tracing::error!(error.code = self.code, error.chain = chain, "the request failed");
+        let chain = self.0.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
+        tracing::error!(error.code = self.0.code, error.chain = chain, "the request failed");
     }
 }
 
@@ -200,18 +221,21 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
 
 impl fmt::Debug for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiError({} {})", self.status.as_u16(), self.code)
+        write!(f, "ApiError({} {})", self.0.status.as_u16(), self.0.code)
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(self.envelope(None))).into_response();
+        let mut response = (self.0.status, axum::Json(self.envelope(None))).into_response();
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if let Some(standing) = self.0.standing {
+            standing.write(headers);
+        }
+        if self.0.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         response.extensions_mut().insert(self);

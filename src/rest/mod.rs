@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod agents;
+pub mod ai_keys;
 pub mod error;
 pub mod extract;
 pub mod health;
@@ -15,7 +16,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde_json::json;
 
@@ -30,6 +31,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/health/ready", get(health::ready))
         .route("/api/agents/register", agents::route(app))
         .route("/api/accounts", get(accounts::list).post(accounts::create))
+        .route("/api/settings/ai-keys", post(ai_keys::put))
+        .route("/api/settings/ai-keys/{provider}", delete(ai_keys::remove))
         .route("/api/status", get(status::status))
 }
 

@@ -3,6 +3,7 @@
 //! A connection that sends no complete head for ten seconds is closed, idle ones included; one that
 //! does not take its answer for thirty is closed too.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,6 +34,10 @@ use crate::app::App;
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// For a client to take some of its answer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// After the word to stop: connections in use are ended by an answer that says so, which loses no
+/// request, and `/health/ready` can still be seen to say no.
+const FAREWELL: Duration = Duration::from_millis(500);
+const LAST_HEADS: Duration = Duration::from_millis(200);
 /// Requests under way at a stop may take this long.
 const LAST_ORDERS: Duration = Duration::from_secs(10);
 /// Holds the largest head that is answered in the contract's shape, and a little more.
@@ -40,8 +45,8 @@ const READ_BUFFER: usize = 96 * 1024;
 /// Out of file descriptors, or a like trouble of the machine.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts and answers until told to stop; then no new connections, `/health/ready` says no, and
-/// requests under way are finished.
+/// Accepts and answers until told to stop; then says goodbye, takes no new connections, and finishes
+/// the requests under way.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
     let local = listener.local_addr()?;
     let server = Server {
@@ -49,16 +54,17 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
         graceful: GracefulShutdown::new(),
         places: Arc::new(Semaphore::new(app.config.max_connections)),
         hard_stop: CancellationToken::new(),
+        app,
     };
     tracing::info!(server.address = %local, "listening");
     tokio::select! {
         () = server.accept_all(&listener) => {}
-        () = stop.cancelled() => {}
+        () = server.farewell(&stop) => {}
     }
-    app.begin_stopping();
     server.accept_backlog(&listener);
     drop(listener);
-    tracing::info!("stopping: finishing the requests under way");
+    // Who was let in last has yet to send its request.
+    sleep(LAST_HEADS).await;
     if timeout(LAST_ORDERS, server.graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections did not finish in time and are closed");
     }
@@ -67,6 +73,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
 }
 
 struct Server {
+    app: App,
     router: Router,
     graceful: GracefulShutdown,
     places: Arc<Semaphore>,
@@ -74,6 +81,14 @@ struct Server {
 }
 
 impl Server {
+    /// Returns when it is time to close the door.
+    async fn farewell(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        self.app.begin_stopping();
+        tracing::info!("stopping: finishing the requests under way");
+        sleep(FAREWELL).await;
+    }
+
     /// Never returns; dropped when the server stops.
     async fn accept_all(&self, listener: &TcpListener) {
         loop {
@@ -99,7 +114,7 @@ impl Server {
     }
 
     fn spawn(&self, stream: TcpStream, remote: SocketAddr, place: OwnedSemaphorePermit) {
-        let connection = connection(self.router.clone(), stream, remote, self.graceful.watcher());
+        let connection = connection(self.app.clone(), self.router.clone(), stream, remote, self.graceful.watcher());
         let hard_stop = self.hard_stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -111,7 +126,7 @@ impl Server {
     }
 }
 
-async fn connection(router: Router, stream: TcpStream, remote: SocketAddr, watcher: Watcher) {
+async fn connection(app: App, router: Router, stream: TcpStream, remote: SocketAddr, watcher: Watcher) {
     let Ok(local) = stream.local_addr() else { return };
     // Answers are written whole: waiting to fill a packet only delays them.
     drop(stream.set_nodelay(true));
@@ -119,7 +134,14 @@ async fn connection(router: Router, stream: TcpStream, remote: SocketAddr, watch
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        router.clone().oneshot(request)
+        let (app, answer) = (app.clone(), router.clone().oneshot(request));
+        async move {
+            let mut response = answer.await?;
+            if app.is_stopping() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -56,6 +56,11 @@ impl World {
         Agent { address: self.address, key: self.tenant.key.reveal().to_owned() }
     }
 
+    /// A request without a key.
+    pub fn public(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        crate::http_client().request(method, format!("http://{}{path}", self.address))
+    }
+
     /// Another workspace's key.
     pub async fn stranger(&self) -> Agent {
         let theirs = self.db.workspace("theirs").await;

@@ -167,9 +167,7 @@ async fn stored(bench: &Bench) -> BTreeMap<String, (i64, Money)> {
                       sum(funding_usd) FROM events GROUP BY 1";
     let rows = bench.db.admin(sql).await;
     let money = |row: &sqlx::postgres::PgRow, i| Usd(row.get::<rust_decimal::Decimal, _>(i));
-    rows.iter()
-        .map(|r| (r.get(0), (r.get(1), [money(r, 2), money(r, 3), money(r, 4), money(r, 5)])))
-        .collect()
+    rows.iter().map(|r| (r.get(0), (r.get(1), [money(r, 2), money(r, 3), money(r, 4), money(r, 5)]))).collect()
 }
 
 #[tokio::test]

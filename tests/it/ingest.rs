@@ -80,7 +80,8 @@ async fn a_restated_record_keeps_both_bodies_and_answers_the_later() {
     db.store().commit_page(&lease, &page(vec![fill(1, 0, 5)])).await.unwrap();
     let done = db.store().commit_page(&lease, &page(vec![fill(1, 0, 6)])).await.unwrap();
     assert_eq!((done.inserted, done.restated), (0, 1));
-    let row = &db.admin("SELECT reason, before ->> 'realizedPnlUsd', after ->> 'realizedPnlUsd' FROM restatements").await[0];
+    let row =
+        &db.admin("SELECT reason, before ->> 'realizedPnlUsd', after ->> 'realizedPnlUsd' FROM restatements").await[0];
     assert_eq!((row.get::<&str, _>(0), row.get::<&str, _>(1), row.get::<&str, _>(2)), ("restated", "5", "6"));
     let stored: Decimal = db.admin("SELECT realized_pnl_usd FROM events").await[0].get(0);
     assert_eq!(stored, Decimal::from(6));
@@ -153,8 +154,12 @@ fn income() -> Event {
 #[tokio::test]
 async fn money_that_a_fill_states_too_is_counted_once_in_either_order() {
     let db = TestStore::new().await;
-    let income_page =
-        || PageWrite { stream: "usdm.income".into(), held: vec![held(income())], read_at: Some(at(0)), ..PageWrite::default() };
+    let income_page = || PageWrite {
+        stream: "usdm.income".into(),
+        held: vec![held(income())],
+        read_at: Some(at(0)),
+        ..PageWrite::default()
+    };
     let fill_page = || PageWrite { covered: Some((at(-1000), at(5000))), ..page(vec![fill(1, 0, 5)]) };
     for (name, fill_first) in [("a", true), ("b", false)] {
         let (tenant, _, lease) = leased(&db, name).await;
@@ -172,15 +177,16 @@ async fn money_that_a_fill_states_too_is_counted_once_in_either_order() {
 async fn money_whose_fill_is_not_to_be_had_becomes_an_event_once_that_is_certain() {
     let db = TestStore::new().await;
     let (tenant, _, lease) = leased(&db, "w").await;
-    let write =
-        PageWrite { stream: "usdm.income".into(), held: vec![held(income())], read_at: Some(at(0)), ..PageWrite::default() };
+    let write = PageWrite {
+        stream: "usdm.income".into(),
+        held: vec![held(income())],
+        read_at: Some(at(0)),
+        ..PageWrite::default()
+    };
     db.store().commit_page(&lease, &write).await.unwrap();
     db.store().settle_held(&lease).await.unwrap();
     assert!(db.events(&tenant).await.is_empty(), "not while the fills of that time are unread");
-    db.store()
-        .commit_page(&lease, &PageWrite { covered: Some((at(-1000), at(5000))), ..page(vec![]) })
-        .await
-        .unwrap();
+    db.store().commit_page(&lease, &PageWrite { covered: Some((at(-1000), at(5000))), ..page(vec![]) }).await.unwrap();
     db.store().settle_held(&lease).await.unwrap();
     let events = db.events(&tenant).await;
     assert_eq!(events.len(), 1);

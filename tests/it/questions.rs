@@ -29,7 +29,8 @@ async fn world() -> (World, AccountId, AccountId) {
         let events = (0..250_i64)
             .map(|n| {
                 let mut event = fill(offset + n, -n * 1_800, (n * 7919) % 400 - 200);
-                event.symbol = codash_domain::Symbol::linear_perp(["BTC", "ETH", "SOL"][usize::try_from(n % 3).unwrap()]);
+                event.symbol =
+                    codash_domain::Symbol::linear_perp(["BTC", "ETH", "SOL"][usize::try_from(n % 3).unwrap()]);
                 if n % 50 == 0 {
                     event.event_type = EventType::Liquidation;
                 }
@@ -65,15 +66,39 @@ async fn every_tool_answers_in_the_shape_that_the_contract_prints() {
     assert_has(&accounts, &["count", "accounts"]);
     assert_has(
         &accounts["accounts"][0],
-        &["id", "name", "venue", "denomination", "portfolioId", "tags", "isActive", "status", "lastBalanceUsd",
-          "lastCheckedAt", "createdAt", "updatedAt"],
+        &[
+            "id",
+            "name",
+            "venue",
+            "denomination",
+            "portfolioId",
+            "tags",
+            "isActive",
+            "status",
+            "lastBalanceUsd",
+            "lastCheckedAt",
+            "createdAt",
+            "updatedAt",
+        ],
     );
     assert_eq!(accounts["accounts"][0]["lastBalanceUsd"].to_string(), "1234.56");
     let summary = agent.call("get_portfolio_summary", json!({})).await;
     assert_has(
         &summary,
-        &["timestamp", "accountCount", "navUsd", "grossExposureUsd", "netExposureUsd", "longExposureUsd",
-          "shortExposureUsd", "futuresUpnlUsd", "navBtc", "navEth", "btcPrice", "ethPrice"],
+        &[
+            "timestamp",
+            "accountCount",
+            "navUsd",
+            "grossExposureUsd",
+            "netExposureUsd",
+            "longExposureUsd",
+            "shortExposureUsd",
+            "futuresUpnlUsd",
+            "navBtc",
+            "navEth",
+            "btcPrice",
+            "ethPrice",
+        ],
     );
     assert_eq!((summary["navUsd"].to_string().as_str(), &summary["btcPrice"]), ("2469.12", &Value::Null));
     let one = agent.call("get_portfolio_summary", json!({ "accountId": main })).await;
@@ -103,8 +128,20 @@ async fn every_tool_answers_in_the_shape_that_the_contract_prints() {
     assert_eq!((&events["count"], &events["window"]["days"]), (&json!(100), &json!(90)));
     assert_has(
         &events["rows"][0],
-        &["id", "accountId", "accountName", "symbol", "eventType", "occurredAt", "side", "qty", "price",
-          "notionalUsd", "realizedPnlUsd", "feeUsd"],
+        &[
+            "id",
+            "accountId",
+            "accountName",
+            "symbol",
+            "eventType",
+            "occurredAt",
+            "side",
+            "qty",
+            "price",
+            "notionalUsd",
+            "realizedPnlUsd",
+            "feeUsd",
+        ],
     );
     let losses = agent.call("get_largest_loss_events", json!({})).await;
     assert_has(&losses, &["count", "window", "rows", "provenance"]);
@@ -348,9 +385,8 @@ async fn arguments_that_break_the_schema_are_named_with_their_path() {
 #[tokio::test]
 async fn more_than_1500_hours_of_nav_are_cut_to_the_most_recent() {
     let (world, main, _) = world().await;
-    let points: Vec<(Timestamp, codash_domain::Usd)> = (0..1_600)
-        .map(|hour| (now().minus(chrono::TimeDelta::hours(hour)), "10".parse().unwrap()))
-        .collect();
+    let points: Vec<(Timestamp, codash_domain::Usd)> =
+        (0..1_600).map(|hour| (now().minus(chrono::TimeDelta::hours(hour)), "10".parse().unwrap())).collect();
     world.commit(main, PageWrite { nav_points: points, ..PageWrite::default() }).await;
     let answer = world.agent().call("get_nav_history", json!({ "days": 365 })).await;
     assert_eq!((&answer["count"], &answer["truncated"]), (&json!(1500), &json!(true)));

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use codash_domain::cover::HOUR;
 use codash_domain::{EventType, Timestamp, Usd, Window};
 use codash_store::events::EventFilter;
 use codash_store::ledger::Sums;
 use codash_store::{Grant, Store};
 
-use crate::tenants::TestStore;
 use crate::ingest::{at, fill, leased, page};
+use crate::tenants::TestStore;
 
 /// Deterministic, so that a failing run can be repeated.
 struct Dice(u64);
@@ -22,12 +21,11 @@ impl Dice {
     }
 }
 
-const SPAN_SECONDS: i64 = 70 * 86_400;
-
 fn random_fill(n: i64, dice: &mut Dice) -> codash_domain::Event {
     let mut event = fill(n, dice.roll(70 * 86_400), dice.roll(2_000) - 1_000);
     event.event_type = EventType::ALL[usize::try_from(dice.roll(7)).unwrap()];
-    event.symbol = codash_domain::Symbol::linear_perp(["BTC", "ETH", "SOL", "XRP"][usize::try_from(dice.roll(4)).unwrap()]);
+    event.symbol =
+        codash_domain::Symbol::linear_perp(["BTC", "ETH", "SOL", "XRP"][usize::try_from(dice.roll(4)).unwrap()]);
     if dice.roll(20) == 0 {
         event.fee_usd = None;
         event.unpriced = true;
@@ -42,8 +40,16 @@ fn random_filter(dice: &mut Dice, accounts: &[codash_domain::AccountId]) -> Even
     let symbols = ["BTC-PERP", "ETH-PERP", "SOL-PERP", "NONE"];
     EventFilter {
         accounts: (dice.roll(2) == 0).then(|| accounts.iter().copied().filter(|_| dice.roll(2) == 0).collect()),
-        symbols: if dice.roll(2) == 0 { vec![] } else { symbols[..usize::try_from(dice.roll(4)).unwrap()].iter().map(ToString::to_string).collect() },
-        event_types: if dice.roll(2) == 0 { vec![] } else { EventType::ALL[usize::try_from(dice.roll(6)).unwrap()..].to_vec() },
+        symbols: if dice.roll(2) == 0 {
+            vec![]
+        } else {
+            symbols[..usize::try_from(dice.roll(4)).unwrap()].iter().map(ToString::to_string).collect()
+        },
+        event_types: if dice.roll(2) == 0 {
+            vec![]
+        } else {
+            EventType::ALL[usize::try_from(dice.roll(6)).unwrap()..].to_vec()
+        },
         window: Window { from: instant(a.min(b)), to: instant(a.max(b)) },
     }
 }
@@ -83,7 +89,12 @@ async fn assert_equal(store: &Store, grant: &Grant, filter: &EventFilter) {
     let by_account = session.sums_by_account(filter).await.unwrap();
     session.finish().await.unwrap();
     assert_eq!(both, raw, "{filter:?}");
-    let total = |sums: Vec<Sums>| sums.into_iter().fold(Sums::default(), |mut t, s| { t += s; t });
+    let total = |sums: Vec<Sums>| {
+        sums.into_iter().fold(Sums::default(), |mut t, s| {
+            t += s;
+            t
+        })
+    };
     let all = total(raw.into_values().collect());
     assert_eq!(total(by_symbol.into_iter().map(|(_, s)| s).collect()), all, "{filter:?}");
     assert_eq!(total(by_account.into_iter().map(|(_, s)| s).collect()), all, "{filter:?}");
@@ -94,13 +105,19 @@ async fn sums_equal_raw_rows_on_random_windows_while_late_records_arrive_and_hou
     let db = TestStore::new().await;
     let (tenant, first, lease) = leased(&db, "w").await;
     let second = db.account(&tenant, "Second", &["usdm.fills:BTCUSDT"]).await;
-    let other = db.store().take_lease(tenant.workspace, second, "t", std::time::Duration::from_secs(600)).await.unwrap();
+    let other =
+        db.store().take_lease(tenant.workspace, second, "t", std::time::Duration::from_secs(600)).await.unwrap();
     let grant = tenant.grant();
     let mut dice = Dice(42);
     let mut n = 0;
     for round in 0..14 {
         for lease in [&lease, &other] {
-            let events = (0..40).map(|_| { n += 1; random_fill(n, &mut dice) }).collect();
+            let events = (0..40)
+                .map(|_| {
+                    n += 1;
+                    random_fill(n, &mut dice)
+                })
+                .collect();
             db.store().commit_page(lease, &page(events)).await.unwrap();
         }
         if round % 3 == 1 {
@@ -120,7 +137,6 @@ async fn sums_equal_raw_rows_on_random_windows_while_late_records_arrive_and_hou
     }
     let cells: i64 = sqlx::Row::get(&db.admin("SELECT count(*) FROM rollup_symbols WHERE grain = 'M'").await[0], 0);
     assert!(cells > 0, "the comparison was of rollups, not of raw rows alone");
-    assert!(SPAN_SECONDS * 1000 > HOUR);
 }
 
 #[tokio::test]
@@ -165,10 +181,15 @@ async fn sums_equal_raw_rows_while_ingest_and_sealers_run_at_once() {
     tokio::join!(ingest, seal(), seal(), ask);
     assert!(sealed.load(Relaxed) > 0 && asked.load(Relaxed) > 20, "the three ran beside each other");
     while db.store().seal(tenant.workspace, at(80 * 86_400)).await.unwrap() > 0 {}
-    assert_equal(db.store(), &grant, &EventFilter {
-        accounts: None,
-        symbols: vec![],
-        event_types: vec![],
-        window: Window { from: at(0), to: at(80 * 86_400) },
-    }).await;
+    assert_equal(
+        db.store(),
+        &grant,
+        &EventFilter {
+            accounts: None,
+            symbols: vec![],
+            event_types: vec![],
+            window: Window { from: at(0), to: at(80 * 86_400) },
+        },
+    )
+    .await;
 }

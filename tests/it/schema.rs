@@ -94,7 +94,7 @@ async fn the_reading_role_can_only_select_and_not_secrets_nor_raw_records() {
         "SELECT table_name || '.' || column_name FROM information_schema.column_privileges
          WHERE grantee = 'codash_read' AND $1 <> ''
            AND (column_name IN ('raw', 'sealed', 'wrapped', 'hash', 'cursor', 'native_id')
-                OR table_name IN ('account_secrets', 'data_keys', 'api_keys', 'leases'))",
+                OR table_name IN ('account_secrets', 'data_keys', 'api_keys', 'ai_keys', 'leases'))",
     )
     .await;
     assert_eq!(secrets, Vec::<String>::new());
@@ -107,9 +107,11 @@ async fn without_the_predicate_a_statement_sees_its_own_tenant_and_without_a_ten
     let theirs = db.workspace("theirs").await;
     let mut connection = admin(&db).await;
     for role in ["codash_read", "codash_app"] {
-        for (setting, expected) in
-            [(Some(ours.workspace), vec![ours.workspace]), (Some(theirs.workspace), vec![theirs.workspace]), (None, vec![])]
-        {
+        for (setting, expected) in [
+            (Some(ours.workspace), vec![ours.workspace]),
+            (Some(theirs.workspace), vec![theirs.workspace]),
+            (None, vec![]),
+        ] {
             let mut tx = connection.begin().await.unwrap();
             sqlx::query("SELECT set_config('role', $1, true)").bind(role).execute(&mut *tx).await.unwrap();
             if let Some(workspace) = setting {
@@ -122,8 +124,10 @@ async fn without_the_predicate_a_statement_sees_its_own_tenant_and_without_a_ten
             tx.commit().await.unwrap();
         }
     }
-    let left: Option<String> =
-        sqlx::query_scalar("SELECT nullif(current_setting('app.ws', true), '')").fetch_one(&mut connection).await.unwrap();
+    let left: Option<String> = sqlx::query_scalar("SELECT nullif(current_setting('app.ws', true), '')")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(left, None, "a tenant set for a transaction is gone after it");
 }
 

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod ai_keys;
 pub mod coverage;
 pub mod error;
 pub mod events;
@@ -67,7 +68,11 @@ impl Store {
         let pool = |role: &'static str, connections: u32, timeout: Duration| -> Result<PgPool, Error> {
             let options: PgConnectOptions = config.url.expose_secret().parse()?;
             Ok(PgPoolOptions::new()
+                // Opened here and kept: a connect costs thousands of hashes on both sides, and a
+                // caller that gives up on one in between would start the next from scratch.
                 .max_connections(connections)
+                .min_connections(connections)
+                .idle_timeout(None)
                 .acquire_timeout(config.acquire_timeout)
                 .test_before_acquire(false)
                 .before_acquire(|connection, meta| {
@@ -83,8 +88,9 @@ impl Store {
             writes: pool("codash_app", config.max_connections.clamp(1, 8), Duration::from_secs(60))?,
             master_keys: config.master_keys,
         };
-        store.ping().await?;
-        sqlx::query("SELECT 1").execute(&store.writes).await?;
+        for pool in [&store.reads, &store.writes] {
+            warm(pool).await?;
+        }
         Ok(store)
     }
 
@@ -99,6 +105,15 @@ impl Store {
         self.reads.close().await;
         self.writes.close().await;
     }
+}
+
+/// Opens every connection of a pool, one after the other.
+async fn warm(pool: &PgPool) -> Result<(), Error> {
+    let mut held = Vec::new();
+    for _ in 0..pool.options().get_max_connections() {
+        held.push(pool.acquire().await?);
+    }
+    Ok(())
 }
 
 /// Every setting rides along with the connection's start: no round trip of its own.

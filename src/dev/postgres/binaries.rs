@@ -63,11 +63,11 @@ impl Binaries {
 /// What to install, and why we could not do it ourselves.
 fn advice(wanted: Option<u32>, why: &str) -> String {
     let (what, major) = match wanted {
-        Some(major) => (format!("PostgreSQL {major}, which made the database in this data folder"), major),
+        Some(major) => (format!("PostgreSQL {major}, which made the database in this data folder,"), major),
         None => (format!("PostgreSQL {OLDEST} or newer"), 16),
     };
     format!(
-        "{what}, was found neither on PATH nor in the usual folders, and could not be downloaded ({why}).\n\
+        "{what} was found neither on PATH nor in the usual folders, and could not be downloaded from github.com ({why}).\n\
          Install it, then run the same command again:\n  \
          Debian, Ubuntu   apt-get install postgresql\n  \
          Fedora, RHEL     dnf install postgresql-server\n  \

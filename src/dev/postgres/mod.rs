@@ -105,6 +105,7 @@ impl Cluster {
     async fn try_start(options: &Options, progress: Progress<'_>) -> Result<Self, Error> {
         let mut owner = Owner::for_files_in(&options.folder)?;
         let home = owner.home(&options.folder, options.durability)?;
+        let unfinished = Unfinished(Some(&home).filter(|_| options.durability == Durability::Throwaway));
         let binaries = Binaries::find(major_of(&home), &owner, progress).await?;
         let password = password(&home, &owner)?;
         if !home.join("data").join("PG_VERSION").exists() {
@@ -114,6 +115,7 @@ impl Cluster {
         progress(&format!("starting PostgreSQL {}", binaries.version));
         let launch = Launch { binaries: &binaries, home: &home, owner: &owner, durability: options.durability };
         let (running, port) = launch.start(progress).await?;
+        unfinished.done();
         Ok(Self { running, port, password, version: binaries.major })
     }
 
@@ -149,6 +151,28 @@ impl Cluster {
     /// Stops the server in order and waits until it is gone.
     pub async fn stop(self) {
         self.running.stop().await;
+    }
+}
+
+/// A throwaway that never came up, whose folder no server will remove.
+struct Unfinished<'a>(Option<&'a PathBuf>);
+
+impl Unfinished<'_> {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let Some(home) = self.0 else { return };
+        // A killed initdb may take a moment to go.
+        for _ in 0..10 {
+            if fs::remove_dir_all(home).is_ok() || !home.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
@@ -220,10 +244,13 @@ async fn initdb(binaries: &Binaries, home: &Path, owner: &Owner, durability: Dur
         command.arg("--no-sync");
     }
     command.stdin(Stdio::null());
-    let output = tokio::time::timeout(Duration::from_secs(120), tokio::process::Command::from(command).output())
-        .await
-        .map_err(|_| Error::Initdb("no answer for two minutes".into()))?
-        .map_err(|error| Error::Initdb(error.to_string()))?;
+    let output = tokio::time::timeout(
+        Duration::from_secs(120),
+        tokio::process::Command::from(command).kill_on_drop(true).output(),
+    )
+    .await
+    .map_err(|_| Error::Initdb("no answer for two minutes".into()))?
+    .map_err(|error| Error::Initdb(error.to_string()))?;
     if !output.status.success() {
         return Err(Error::Initdb(server::last_lines(&String::from_utf8_lossy(&output.stderr), 12)));
     }

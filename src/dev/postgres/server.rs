@@ -16,13 +16,14 @@ use super::{Durability, Error, Progress};
 
 const LONGEST_START: Duration = Duration::from_secs(60);
 /// How long a server of an earlier run may take to go.
-const LONGEST_GOODBYE: Duration = Duration::from_secs(15);
+const LONGEST_GOODBYE: Duration = Duration::from_secs(30);
 const LONGEST_STOP: Duration = Duration::from_secs(30);
 const LARGEST_LOG: u64 = 8 << 20;
 
 /// Holds the server until the pipe at its standard input ends.
 ///
-/// The watcher is a process of its own, so even a killed keeper leaves no server behind. Arguments:
+/// The watcher is a process of its own, so even a killed keeper leaves no server behind. It asks
+/// more than once: a server that has only just been started does not hear yet. Arguments:
 /// the log, a file to mark the server's end with, a folder to remove at the very end or nothing,
 /// then the server's command line.
 const KEEPER: &str = r#"
@@ -33,12 +34,11 @@ exec 3<&0 </dev/null >>"$log" 2>&1
 server=$!
 (
   read -r _ <&3
-  if [ ! -e "$ended" ]; then kill -INT "$server" 2>/dev/null; fi
-  if [ -n "$remove" ]; then
-    tries=0
-    while [ ! -e "$ended" ] && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-    rm -rf "$remove"
-  fi
+  tries=0
+  while [ ! -e "$ended" ] && [ "$tries" -lt 100 ] && kill -INT "$server" 2>/dev/null; do
+    sleep 0.2; tries=$((tries + 1))
+  done
+  if [ -n "$remove" ]; then rm -rf "$remove"; fi
 ) &
 watcher=$!
 exec 3<&-
@@ -246,16 +246,17 @@ async fn see_off_an_earlier_server(home: &Path, progress: Progress<'_>) -> Resul
         return Ok(());
     }
     progress("waiting for the PostgreSQL of an earlier run to stop");
+    // Nothing, a fast stop, an immediate one: each for a third of our patience.
     for ask in [None, Some("INT"), Some("QUIT")] {
-        if let Some(name) = ask {
-            signal(name, pid);
-        }
-        let patience = Instant::now() + LONGEST_GOODBYE;
+        let patience = Instant::now() + LONGEST_GOODBYE / 3;
         while Instant::now() < patience {
             if !is_server(pid, home) {
                 return Ok(());
             }
-            sleep(Duration::from_millis(100)).await;
+            if let Some(name) = ask {
+                signal(name, pid);
+            }
+            sleep(Duration::from_millis(200)).await;
         }
     }
     let reason = format!("another PostgreSQL (process {pid}) works on {} and does not stop", home.display());

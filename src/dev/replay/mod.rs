@@ -90,11 +90,17 @@ impl Replay {
     }
 
     /// Stops at once: a read that is cut off here costs nobody anything.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        if let Err(error) = self.served.await {
+        if let Err(error) = (&mut self.served).await {
             tracing::debug!(%error, "the replaying venue had ended already");
         }
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

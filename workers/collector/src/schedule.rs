@@ -287,7 +287,8 @@ impl Turn<'_> {
         for (stream, records) in streams {
             match venue.reread(&stream, &records).await {
                 Ok(parsed) => {
-                    let events: Vec<Event> = parsed.records.into_iter().map(|r| r.event).filter(|e| !e.unpriced).collect();
+                    let events: Vec<Event> =
+                        parsed.records.into_iter().map(|r| r.event).filter(|e| !e.unpriced).collect();
                     report.restated += self.store.commit_reread(&self.lease, &events).await?.restated;
                 }
                 Err(fault) => tracing::warn!(fault.class = fault.class(), fault = %fault, "prices are still missing"),

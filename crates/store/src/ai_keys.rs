@@ -1,0 +1,71 @@
+//! Keys of AI providers: sealed, one for each provider, never read back by a caller.
+
+use codash_domain::{Timestamp, WorkspaceId};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::row::Columns;
+use crate::session::{Mode, Transaction};
+use crate::workspaces::random;
+use crate::{Error, Store, vault};
+
+/// A stored key as its owner sees it.
+#[derive(Debug, Clone)]
+pub struct AiKey {
+    pub provider: String,
+    pub hint: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Store {
+    /// Adds or replaces the key of a provider. True when there was none before.
+    pub async fn put_ai_key(
+        &self,
+        workspace: WorkspaceId,
+        provider: &str,
+        key: &SecretString,
+        hint: &str,
+        now: Timestamp,
+    ) -> Result<(AiKey, bool), Error> {
+        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
+        let (version, data_key) = self.data_key(&mut tx, workspace).await?;
+        let place = format!("ai_keys:{workspace}:{provider}:{version}");
+        let sealed = vault::seal(&data_key, random()?, &place, key.expose_secret().as_bytes())?;
+        let row = sqlx::query(
+            "INSERT INTO ai_keys (workspace_id, provider, data_key_version, sealed, hint, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)
+             ON CONFLICT (workspace_id, provider) DO UPDATE
+             SET data_key_version = excluded.data_key_version, sealed = excluded.sealed, hint = excluded.hint,
+                 updated_at = excluded.updated_at
+             RETURNING provider, hint, created_at, updated_at, xmax = 0 AS is_new",
+        )
+        .bind(workspace.0)
+        .bind(provider)
+        .bind(version)
+        .bind(sealed)
+        .bind(hint)
+        .bind(now.utc())
+        .fetch_one(tx.connection())
+        .await?;
+        tx.commit().await?;
+        let key = AiKey {
+            provider: row.col("provider")?,
+            hint: row.col("hint")?,
+            created_at: row.at("created_at")?,
+            updated_at: row.at("updated_at")?,
+        };
+        Ok((key, row.col("is_new")?))
+    }
+
+    /// True when there was one.
+    pub async fn remove_ai_key(&self, workspace: WorkspaceId, provider: &str) -> Result<bool, Error> {
+        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
+        let done = sqlx::query("DELETE FROM ai_keys WHERE workspace_id = $1 AND provider = $2")
+            .bind(workspace.0)
+            .bind(provider)
+            .execute(tx.connection())
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,5 @@
+//! What tests stand on.
+
+mod cluster;
+
+pub use cluster::TestDb;

@@ -1,0 +1,22 @@
+//! One binary of tests: the real app on a real PostgreSQL, a fresh database per test.
+
+mod agent;
+mod cancel;
+mod collector;
+mod dev;
+mod doorway;
+mod harness;
+mod ingest;
+mod postgres;
+mod questions;
+mod replay;
+mod rollups;
+mod schema;
+mod tenants;
+
+/// A client that no proxy of the environment comes between.
+pub fn http_client() -> reqwest::Client {
+    // Another test may have installed one already; any will do.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
