@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codash::app::{App, AppConfig};
+use codash::dev::replay::{Keys, Replay};
 use codash_analytics::CursorKey;
 use codash_collector::http::Http;
-use codash_collector::venues::{Endpoints, Venues};
+use codash_collector::venues::Venues;
 use codash_domain::{AccountId, ApiKey, Asset, Balance, FixedClock, KeyId, Scopes, Snapshot, Usd};
 use codash_store::ingest::PageWrite;
 use codash_store::{Lease, NewKey};
@@ -21,7 +22,18 @@ pub struct World {
     pub db: TestStore,
     pub tenant: Tenant,
     pub address: SocketAddr,
+    /// What it finds where the exchanges are.
+    pub replay: Replay,
     _served: DropGuard,
+}
+
+/// What the replayed exchanges know.
+pub fn venue_keys() -> Keys {
+    Keys {
+        api_key: "replayed-key".into(),
+        secret: "replayed-secret".into(),
+        address: "0x00000000000000000000000000000000000000de".into(),
+    }
 }
 
 /// Limits that no test reaches unless it means to.
@@ -42,13 +54,14 @@ impl World {
         let db = TestStore::new().await;
         let tenant = db.workspace("ours").await;
         let clock = Arc::new(FixedClock::at(now()));
-        let venues = Venues { http: Http::new().unwrap(), endpoints: Endpoints::default(), clock: clock.clone() };
+        let replay = Replay::start(now(), venue_keys(), clock.clone()).await.unwrap();
+        let venues = Venues { http: Http::new().unwrap(), endpoints: replay.endpoints(), clock: clock.clone() };
         let app = App::build(db.store().clone(), venues, CursorKey::new([5; 32]), clock, config);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(codash::server::serve(app, listener, stop.clone()));
-        Self { db, tenant, address, _served: stop.drop_guard() }
+        Self { db, tenant, address, replay, _served: stop.drop_guard() }
     }
 
     /// The workspace's first key.

@@ -158,3 +158,44 @@ async fn an_ai_providers_key_is_sealed_and_replaced_and_removed() {
     assert_eq!(send(remove(&agent)).await.0, 200);
     assert_eq!(send(remove(&agent)).await.0, 404);
 }
+
+#[tokio::test]
+async fn an_account_is_attached_once_and_its_secret_is_never_seen_again() {
+    let world = World::new().await;
+    let agent = world.agent();
+    let attach = |body: Value| json_body(agent.request(Method::POST, "/api/accounts"), &body);
+    let binance =
+        json!({ "name": "Main Binance", "venue": "binance", "apiKey": "replayed-key", "apiSecret": "replayed-secret" });
+    let (status, _, reply) = send(attach(binance.clone())).await;
+    assert_eq!((status, &reply["data"]["status"]), (201, &json!("pending")), "{reply}");
+    assert_eq!(send(attach(binance)).await.0, 409, "the same credential twice would count its money twice");
+    let wallet = json!({ "name": "Wallet", "venue": "hyperliquid", "walletAddress": "0x00000000000000000000000000000000000000DE" });
+    assert_eq!(send(attach(wallet)).await.0, 201);
+    let (_, _, listed) = send(agent.request(Method::GET, "/api/accounts")).await;
+    assert_eq!(listed["data"]["count"], json!(2));
+    assert!(!listed.to_string().contains("replayed-secret"));
+    let sealed: String = world.db.admin("SELECT encode(sealed, 'escape') FROM account_secrets").await[0].get(0);
+    assert!(!sealed.contains("replayed"));
+    let (_, _, theirs) = send(world.stranger().await.request(Method::GET, "/api/accounts")).await;
+    assert_eq!(theirs["data"]["count"], json!(0));
+}
+
+#[tokio::test]
+async fn a_key_that_can_do_more_than_read_is_refused_with_the_right_to_remove() {
+    let world = World::new().await;
+    let rights =
+        r#"{"ipRestrict":true,"enableReading":true,"enableSpotAndMarginTrading":true,"enableWithdrawals":false}"#;
+    world.replay.faults().fail("/sapi/v1/account/apiRestrictions", 1, 200, rights);
+    let attach = |key: &str, secret: &str| {
+        let body = json!({ "name": "x", "venue": "binance", "apiKey": key, "apiSecret": secret });
+        json_body(world.agent().request(Method::POST, "/api/accounts"), &body)
+    };
+    let (status, _, reply) = send(attach("replayed-key", "replayed-secret")).await;
+    assert_eq!((status, reply["code"].as_str().unwrap()), (400, "key_too_powerful"));
+    assert_eq!(reply["details"]["rightsToRemove"], json!(["enableSpotAndMarginTrading"]));
+    let (status, _, reply) = send(attach("replayed-key", "wrong-secret")).await;
+    assert_eq!((status, reply["code"].as_str().unwrap()), (400, "venue_refused_key"));
+    assert!(!reply.to_string().contains("wrong-secret"));
+    let accounts: i64 = world.db.admin("SELECT count(*) FROM accounts").await[0].get(0);
+    assert_eq!(accounts, 0);
+}

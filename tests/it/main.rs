@@ -9,6 +9,7 @@ mod harness;
 mod ingest;
 mod postgres;
 mod questions;
+mod readme;
 mod replay;
 mod rollups;
 mod schema;

@@ -91,7 +91,8 @@ async fn a_throwaway_cluster_leaves_no_server_and_no_folder() {
 
 #[tokio::test]
 async fn a_wrong_password_opens_nothing() {
-    let cluster = start(&Options::throwaway()).await;
+    let folder = Folder::new("password");
+    let cluster = start(&Options::durable(&folder.0)).await;
     let wrong = format!("postgres://postgres:guess@127.0.0.1:{}/postgres", cluster.port());
     assert!(!answers(&wrong.into()).await);
     assert!(answers(&cluster.url("postgres")).await);
