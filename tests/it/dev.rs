@@ -127,3 +127,49 @@ fn a_second_run_goes_on_with_the_same_workspace_also_after_a_kill() {
     second.signal("INT");
     assert!(second.ended().success());
 }
+
+/// Every text below a folder of the data folder's own files.
+fn own_files(data: &Path) -> String {
+    let files = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    files.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+}
+
+#[test]
+fn no_secret_is_in_the_log_however_much_it_says() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let log = folder.0.join("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codash"));
+    command.args(["dev", "--port", "0", "--ready-file"]).arg(folder.0.join("ready.json")).arg("--data-dir").arg(&data);
+    command.env("CODASH_LOG", "trace").env("CODASH_LOG_FORMAT", "json").stdout(Stdio::null());
+    let process = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut dev = Dev { process, folder: folder.0.clone() };
+    let ready = dev.ready();
+    let key = ready["apiKey"].as_str().unwrap();
+    let call = |body: &str| {
+        let url = format!("{}/mcp", ready["url"].as_str().unwrap());
+        let line =
+            format!("curl -sS {url} -H 'authorization: Bearer {key}' -H 'content-type: application/json' -d '{body}'");
+        Command::new("sh").args(["-c", &line]).output().unwrap()
+    };
+    call(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_pnl_by_symbol","arguments":{}}}"#);
+    call(
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_trade_events","arguments":{"cursor":"x"}}}"#,
+    );
+    dev.signal("TERM");
+    assert!(dev.ended().success());
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.lines().count() > 100, "it said something");
+    assert!(text.lines().any(|line| line.contains("request.id") || line.contains("request_id")), "requests have ids");
+    let password = ready["databaseUrl"].as_str().unwrap().split([':', '@']).nth(2).unwrap();
+    // What the data folder keeps to itself: the demo's venue secret and the master key among it.
+    let kept = own_files(&data);
+    let kept: Vec<&str> = kept.split(|c: char| !c.is_ascii_alphanumeric() && !"+/_=-".contains(c)).collect();
+    let secrets = kept.into_iter().filter(|word| word.len() >= 40 && !word.starts_with("0x")).chain([key, password]);
+    for secret in secrets {
+        if let Some(line) = text.lines().find(|line| line.contains(secret)) {
+            panic!("a secret of {} characters is in the log: {}", secret.len(), line.replace(secret, "<secret>"));
+        }
+    }
+}

@@ -108,13 +108,8 @@ pub struct Totals {
 pub struct AccountTotals {
     pub account_id: AccountId,
     pub account_name: String,
-    pub event_count: i64,
-    pub notional_usd: Usd,
-    pub fees_usd: Usd,
-    pub realized_pnl_usd: Usd,
-    pub funding_usd: Usd,
-    pub net_pnl_usd: Usd,
-    pub forced_close_count: i64,
+    #[serde(flatten)]
+    pub totals: Totals,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -122,13 +117,8 @@ pub struct AccountTotals {
 pub struct SymbolTotals {
     /// Null: records that belong to no market.
     pub symbol: Option<Symbol>,
-    pub event_count: i64,
-    pub notional_usd: Usd,
-    pub fees_usd: Usd,
-    pub realized_pnl_usd: Usd,
-    pub funding_usd: Usd,
-    pub net_pnl_usd: Usd,
-    pub forced_close_count: i64,
+    #[serde(flatten)]
+    pub totals: Totals,
 }
 
 impl From<Sums> for Totals {
@@ -178,42 +168,21 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     })
 }
 
-fn account_rows(mut sums: Vec<(AccountId, Sums)>, selection: &select::Selection) -> Vec<AccountTotals> {
+fn account_rows(sums: Vec<(AccountId, Sums)>, selection: &select::Selection) -> Vec<AccountTotals> {
     let names = selection.names();
-    sums.sort_by(|a, b| b.1.notional_usd.cmp(&a.1.notional_usd).then_with(|| a.0.cmp(&b.0)));
-    sums.into_iter()
-        .map(|(account_id, sums)| {
-            let t = Totals::from(sums);
-            AccountTotals {
-                account_id,
-                account_name: names.get(&account_id).copied().unwrap_or_default().to_owned(),
-                event_count: t.event_count,
-                notional_usd: t.notional_usd,
-                fees_usd: t.fees_usd,
-                realized_pnl_usd: t.realized_pnl_usd,
-                funding_usd: t.funding_usd,
-                net_pnl_usd: t.net_pnl_usd,
-                forced_close_count: t.forced_close_count,
-            }
-        })
-        .collect()
+    let row = |(account_id, sums): (AccountId, Sums)| AccountTotals {
+        account_id,
+        account_name: names.get(&account_id).copied().unwrap_or_default().to_owned(),
+        totals: sums.into(),
+    };
+    largest_first(sums).map(row).collect()
 }
 
-fn symbol_rows(mut sums: Vec<(Option<Symbol>, Sums)>) -> Vec<SymbolTotals> {
+fn symbol_rows(sums: Vec<(Option<Symbol>, Sums)>) -> Vec<SymbolTotals> {
+    largest_first(sums).map(|(symbol, sums)| SymbolTotals { symbol, totals: sums.into() }).collect()
+}
+
+fn largest_first<K: Ord>(mut sums: Vec<(K, Sums)>) -> impl Iterator<Item = (K, Sums)> {
     sums.sort_by(|a, b| b.1.notional_usd.cmp(&a.1.notional_usd).then_with(|| a.0.cmp(&b.0)));
     sums.into_iter()
-        .map(|(symbol, sums)| {
-            let t = Totals::from(sums);
-            SymbolTotals {
-                symbol,
-                event_count: t.event_count,
-                notional_usd: t.notional_usd,
-                fees_usd: t.fees_usd,
-                realized_pnl_usd: t.realized_pnl_usd,
-                funding_usd: t.funding_usd,
-                net_pnl_usd: t.net_pnl_usd,
-                forced_close_count: t.forced_close_count,
-            }
-        })
-        .collect()
 }

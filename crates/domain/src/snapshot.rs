@@ -2,7 +2,6 @@
 
 use rust_decimal::Decimal;
 
-use crate::exposure::Exposure;
 use crate::instrument::{Asset, Symbol};
 use crate::money::{Price, Qty, Usd};
 use crate::time::Timestamp;
@@ -47,10 +46,4 @@ pub struct Snapshot {
     pub unpriced_assets: Vec<Asset>,
     pub btc_price_usd: Option<Usd>,
     pub eth_price_usd: Option<Usd>,
-}
-
-impl Snapshot {
-    pub fn exposure(&self) -> Exposure {
-        Exposure::of(&self.positions)
-    }
 }

@@ -1,7 +1,7 @@
 //! What an account holds now, and the NAV point that it makes.
 
 use codash_domain::cover::HOUR;
-use codash_domain::{Snapshot, Timestamp, Usd};
+use codash_domain::{Exposure, Snapshot, Timestamp, Usd};
 use rust_decimal::Decimal;
 
 use crate::session::Transaction;
@@ -80,7 +80,7 @@ async fn replace_positions(tx: &mut Transaction, lease: &Lease, snapshot: &Snaps
 }
 
 async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Result<(), Error> {
-    let exposure = snapshot.exposure();
+    let exposure = Exposure::of(&snapshot.positions);
     sqlx::query(
         "INSERT INTO nav_snapshots (workspace_id, account_id, taken_at, nav_usd, long_usd, short_usd, futures_upnl_usd,
                                     btc_price_usd, eth_price_usd, unpriced_assets)

@@ -201,7 +201,7 @@ async fn a_snapshot_adds_both_wallets_and_names_what_has_no_price() {
     assert_eq!(snapshot.nav_usd.to_string(), "194");
     assert_eq!(snapshot.unpriced_assets.iter().map(|asset| asset.as_str()).collect::<Vec<_>>(), ["WHAT"]);
     assert_eq!(snapshot.btc_price_usd.unwrap().to_string(), "90000");
-    let exposure = snapshot.exposure();
+    let exposure = codash_domain::Exposure::of(&snapshot.positions);
     assert_eq!(
         (exposure.short_usd.to_string().as_str(), exposure.futures_upnl_usd.to_string().as_str()),
         ("281", "19")

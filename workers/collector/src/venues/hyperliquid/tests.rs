@@ -127,7 +127,7 @@ async fn a_snapshot_adds_perpetuals_spot_and_vaults() {
     let (snapshot, streams) = account(&mock, USER).snapshot().await.unwrap();
     assert_eq!(snapshot.nav_usd.to_string(), "232.25");
     assert_eq!(snapshot.unpriced_assets.len(), 1);
-    assert_eq!(snapshot.exposure().long_usd.to_string(), "9000");
+    assert_eq!(codash_domain::Exposure::of(&snapshot.positions).long_usd.to_string(), "9000");
     assert_eq!((snapshot.btc_price_usd.unwrap().to_string().as_str(), streams.len()), ("90000", 0));
 }
 
