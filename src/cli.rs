@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, random};
-use crate::config::{Config, environment, unknown_names};
+use crate::config::{self, Config, environment, unknown_names};
 use crate::rest::error::chain;
 use crate::telemetry::{self, Telemetry};
 use crate::{dev, load, openapi, server};
@@ -30,7 +30,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Read-only truth about a trading portfolio, served to AI agents and programs.
 #[derive(Debug, Parser)]
-#[command(name = "codash", version)]
+#[command(name = "codash", version, after_long_help = config::help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API: REST and MCP. Settings come from CODASH_* variables.
+    #[command(after_help = config::help())]
     Serve(ServeArgs),
     /// Collect from the venues. Several may run; they share the accounts out.
     Collect,

@@ -1,6 +1,6 @@
 //! Settings: typed, from the environment (`CODASH_*`) and flags, refused with every fault at once.
 //!
-//! To add one: a field, a line in [`Config::from_source`], a line in [`NAMES`]. Secrets are wrapped
+//! To add one: a field, a line in [`Config::from_source`], a line in [`SETTINGS`]. Secrets are wrapped
 //! as soon as they are read, and no fault repeats a value.
 
 use std::fmt;
@@ -20,29 +20,35 @@ use crate::limits::LimitSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const NAMES: [&str; 21] = [
-    "CODASH_ALLOWED_ORIGINS",
-    "CODASH_DATABASE_POOL",
-    "CODASH_DATABASE_URL",
-    "CODASH_LIMIT_CREDENTIALS_PER_MINUTE",
-    "CODASH_LIMIT_READS_PER_MINUTE",
-    "CODASH_LIMIT_REGISTRATIONS_PER_HOUR",
-    "CODASH_LISTEN",
-    "CODASH_LOG",
-    "CODASH_LOG_FORMAT",
-    "CODASH_MASTER_KEYS",
-    "CODASH_MASTER_KEY_FILE",
-    "CODASH_MAX_BODY_BYTES",
-    "CODASH_MAX_CONNECTIONS",
-    "CODASH_OTLP_ENDPOINT",
-    "CODASH_PUBLIC_URL",
-    "CODASH_REQUEST_DEADLINE_MS",
-    "CODASH_TEST_DATABASE_URL",
-    "CODASH_TRUSTED_PROXIES",
-    "CODASH_VENUE_BINANCE_SPOT_URL",
-    "CODASH_VENUE_BINANCE_USDM_URL",
-    "CODASH_VENUE_HYPERLIQUID_URL",
+pub const SETTINGS: [(&str, &str); 21] = [
+    ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
+    ("CODASH_DATABASE_POOL", "connections for questions"),
+    ("CODASH_DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/DATABASE (required)"),
+    ("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", "requests with a credential, a minute and address (300)"),
+    ("CODASH_LIMIT_READS_PER_MINUTE", "authenticated requests, a minute and key (100)"),
+    ("CODASH_LIMIT_REGISTRATIONS_PER_HOUR", "new workspaces, an hour and address (20)"),
+    ("CODASH_LISTEN", "address and port (127.0.0.1:8080)"),
+    ("CODASH_LOG", "what is logged, such as info or codash=debug (info)"),
+    ("CODASH_LOG_FORMAT", "text or json (text)"),
+    ("CODASH_MASTER_KEYS", "ID:BASE64 of 32 bytes; the current one first, older ones behind commas"),
+    ("CODASH_MASTER_KEY_FILE", "a file that holds them instead (one of the two is required)"),
+    ("CODASH_MAX_BODY_BYTES", "largest request body (262144)"),
+    ("CODASH_MAX_CONNECTIONS", "client connections open at once (4096)"),
+    ("CODASH_OTLP_ENDPOINT", "where traces go, OTLP over HTTP; none when unset"),
+    ("CODASH_PUBLIC_URL", "where clients reach the service, such as https://api.example.com"),
+    ("CODASH_REQUEST_DEADLINE_MS", "after this a request is answered 504 (10000)"),
+    ("CODASH_TEST_DATABASE_URL", "tests only: a PostgreSQL to use instead of starting one"),
+    ("CODASH_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, separated by commas"),
+    ("CODASH_VENUE_BINANCE_SPOT_URL", "base URL of Binance spot"),
+    ("CODASH_VENUE_BINANCE_USDM_URL", "base URL of Binance USD-M futures"),
+    ("CODASH_VENUE_HYPERLIQUID_URL", "base URL of Hyperliquid"),
 ];
+
+/// The settings, for `--help`.
+pub fn help() -> String {
+    let lines = SETTINGS.map(|(name, meaning)| format!("  {name:<36}{meaning}"));
+    format!("Settings, from the environment:\n{}", lines.join("\n"))
+}
 
 /// Where a setting's text comes from.
 pub type Source<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -77,7 +83,7 @@ pub fn environment(name: &str) -> Option<String> {
 /// Names in the environment that look like settings and are none.
 pub fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut unknown: Vec<String> =
-        names.filter(|name| name.starts_with("CODASH_") && !NAMES.contains(&name.as_str())).collect();
+        names.filter(|name| name.starts_with("CODASH_") && !SETTINGS.iter().any(|(known, _)| *known == name)).collect();
     unknown.sort();
     unknown
 }
@@ -418,7 +424,7 @@ mod tests {
 
     #[test]
     fn the_list_of_names_is_whole_and_sorted() {
-        assert!(NAMES.is_sorted());
+        assert!(SETTINGS.is_sorted());
         let asked = std::cell::RefCell::new(Vec::new());
         let _ = Config::from_source(&|name| {
             asked.borrow_mut().push(name.to_owned());
@@ -426,9 +432,9 @@ mod tests {
         });
         let asked = asked.into_inner();
         for name in asked.iter().filter(|n| n.starts_with("CODASH_")) {
-            assert!(NAMES.contains(&name.as_str()), "{name}");
+            assert!(SETTINGS.iter().any(|(known, _)| *known == name), "{name}");
         }
-        for name in NAMES.iter().filter(|n| **n != "CODASH_TEST_DATABASE_URL") {
+        for (name, _) in SETTINGS.iter().filter(|(n, _)| *n != "CODASH_TEST_DATABASE_URL") {
             assert!(asked.iter().any(|a| a == name), "{name}");
         }
     }

@@ -31,6 +31,8 @@ pub struct AccountState {
     /// What is wrong, when something is.
     pub detail: Option<String>,
     pub last_checked_at: Option<Timestamp>,
+    /// What of the account is not read at all.
+    pub not_covered: &'static [&'static str],
     pub streams: Vec<Stream>,
 }
 
@@ -77,6 +79,7 @@ impl From<Connectivity> for AccountState {
             name: row.account.name,
             venue: row.account.venue,
             is_active: row.account.is_active,
+            not_covered: row.account.venue.not_covered(),
             status: row.account.status,
             detail: row.account.status_detail,
             last_checked_at: row.account.last_checked_at,

@@ -1,7 +1,7 @@
 //! Where an answer comes from and how far it can be trusted: sources, filters applied, what could not
 //! be priced, what has not been read.
 
-use codash_domain::{AccountId, EventType, Timestamp, Window};
+use codash_domain::{AccountId, EventType, Timestamp, Venue, Window};
 use codash_store::Session;
 use codash_store::coverage::StreamCoverage;
 use codash_store::events::EventFilter;
@@ -61,6 +61,8 @@ pub struct AccountCoverage {
     pub complete: bool,
     /// Up to here every stream has been read; null when some stream was never read in this window.
     pub read_until: Option<Timestamp>,
+    /// What of the account is not read at all, and so in no total.
+    pub not_covered: &'static [&'static str],
     /// Records that could not be understood; they are in no total.
     pub unreadable_record_count: i64,
     pub gap_count: usize,
@@ -91,13 +93,18 @@ pub async fn coverage(
         .iter()
         .map(|account| {
             let own: Vec<&StreamCoverage> = streams.iter().filter(|s| s.account == account.id).collect();
-            account_coverage(account.id, &own, past)
+            account_coverage(account.id, account.venue, &own, past)
         })
         .collect();
     Ok(Coverage { complete: accounts.iter().all(|a| a.complete), accounts })
 }
 
-fn account_coverage(account_id: AccountId, streams: &[&StreamCoverage], window: Window) -> AccountCoverage {
+fn account_coverage(
+    account_id: AccountId,
+    venue: Venue,
+    streams: &[&StreamCoverage],
+    window: Window,
+) -> AccountCoverage {
     let mut gaps = Vec::new();
     let mut read_until = Some(window.to);
     let mut unreadable = 0;
@@ -114,6 +121,7 @@ fn account_coverage(account_id: AccountId, streams: &[&StreamCoverage], window: 
         account_id,
         complete: gap_count == 0 && unreadable == 0 && read_until.is_some(),
         read_until,
+        not_covered: venue.not_covered(),
         unreadable_record_count: unreadable,
         gap_count,
         gaps,
@@ -185,7 +193,7 @@ mod tests {
     #[test]
     fn a_stream_never_read_makes_the_account_incomplete() {
         let never = stream(vec![]);
-        let answer = account_coverage(never.account, &[&never], Window { from: t(60), to: t(100) });
+        let answer = account_coverage(never.account, Venue::Binance, &[&never], Window { from: t(60), to: t(100) });
         assert!(!answer.complete);
         assert_eq!(answer.read_until, None);
     }

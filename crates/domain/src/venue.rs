@@ -23,6 +23,24 @@ impl Venue {
             Self::Hyperliquid => "hyperliquid",
         }
     }
+
+    /// What of an account there is not read, in words for the user: no total holds it.
+    pub fn not_covered(self) -> &'static [&'static str] {
+        match self {
+            Self::Binance => &[
+                "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
+                "spot markets of assets that are no longer held and were sold before the account was attached",
+                "deposits, withdrawals, conversions and dividends",
+            ],
+            Self::Hyperliquid => &[
+                "balances and positions on builder-deployed (HIP-3) exchanges; their fills and funding are read",
+                "staked HYPE",
+                "sub-accounts: attach each by its own address",
+                "deposits, withdrawals and transfers",
+                "fills before the newest 10000",
+            ],
+        }
+    }
 }
 
 impl fmt::Display for Venue {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub lease: Duration,
     /// Pause between two snapshots of an account.
     pub every: Duration,
+    /// Accounts collected at once.
+    pub at_once: usize,
     /// Pages read of an account before another gets its turn.
     pub pages_a_turn: usize,
     /// Pause when nothing is due.
@@ -47,6 +49,7 @@ impl Default for Settings {
             holder: format!("{}", std::process::id()),
             lease: Duration::from_secs(30),
             every: Duration::from_secs(60),
+            at_once: 4,
             pages_a_turn: 200,
             idle: Duration::from_secs(1),
             ignore_due: false,
@@ -68,7 +71,7 @@ pub struct PassReport {
 
 /// Passes until told to stop; a pass under way is left at once, which loses nothing.
 pub async fn run(store: Store, venues: Venues, settings: Settings, stop: CancellationToken) {
-    let collect = async {
+    let collect = || async {
         loop {
             match pass(&store, &venues, &settings).await {
                 Ok(report) if report.accounts > 0 => {}
@@ -89,7 +92,7 @@ pub async fn run(store: Store, venues: Venues, settings: Settings, stop: Cancell
         }
     };
     tokio::select! {
-        () = collect => {}
+        _ = futures::future::join_all((0..settings.at_once.max(1)).map(|_| collect())) => {}
         () = seal => {}
         () = stop.cancelled() => {}
     }

@@ -150,9 +150,6 @@ pub trait VenueAccount: Send + Sync {
 
     /// Balances, positions and NAV now, and streams that the balances reveal.
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError>;
-
-    /// What is not read of an account here, in words for the user ("margin and earn wallets").
-    fn not_covered(&self) -> &'static [&'static str];
 }
 
 /// Base URLs: the operator's setting, never a tenant's.

@@ -243,14 +243,6 @@ impl VenueAccount for Binance {
         let snapshot = holdings.into_snapshot("the balances", now, &book)?;
         Ok((snapshot, revealed.into_iter().collect()))
     }
-
-    fn not_covered(&self) -> &'static [&'static str] {
-        &[
-            "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
-            "spot markets of assets that are no longer held and were sold before the account was attached",
-            "deposits, withdrawals, conversions and dividends",
-        ]
-    }
 }
 
 #[cfg(test)]

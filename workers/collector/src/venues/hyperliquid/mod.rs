@@ -300,16 +300,6 @@ impl VenueAccount for Hyperliquid {
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError> {
         Ok((self.read_snapshot().await?, vec![]))
     }
-
-    fn not_covered(&self) -> &'static [&'static str] {
-        &[
-            "balances and positions on builder-deployed (HIP-3) exchanges; their fills and funding are read",
-            "staked HYPE",
-            "sub-accounts: attach each by its own address",
-            "deposits, withdrawals and transfers",
-            "fills before the newest 10000",
-        ]
-    }
 }
 
 #[cfg(test)]
