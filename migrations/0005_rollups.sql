@@ -1,3 +1,8 @@
+-- The union of lists of ids, each once, in order.
+CREATE FUNCTION uuid_distinct(ids uuid[]) RETURNS uuid[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT DISTINCT id FROM unnest(ids) AS id ORDER BY id);
+CREATE AGGREGATE uuid_union(uuid[]) (SFUNC = array_cat, STYPE = uuid[], INITCOND = '{}', FINALFUNC = uuid_distinct);
+
 -- Sums over events by month (M), day (D) and hour (H), sealed behind ingest. A cell answers only
 -- while no mark lies on any of its hours; until then its span is read raw.
 CREATE TABLE rollup_symbols (
@@ -12,6 +17,8 @@ CREATE TABLE rollup_symbols (
     fee_usd          numeric NOT NULL,
     funding_usd      numeric NOT NULL,
     unpriced_count   bigint NOT NULL,
+    -- Who traded it: which accounts have events in the cell.
+    account_ids      uuid[] NOT NULL,
     PRIMARY KEY (workspace_id, grain, bucket, symbol, event_type)
 );
 SELECT wall('rollup_symbols');

@@ -1,6 +1,6 @@
 //! Rollups equal raw sums, for every window, account set, symbol set and type set, at every instant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use codash_domain::{EventType, Timestamp, Usd, Window};
@@ -87,6 +87,19 @@ async fn assert_equal(store: &Store, grant: &Grant, filter: &EventFilter) {
         .collect();
     let by_symbol = session.sums_by_symbol(filter).await.unwrap();
     let by_account = session.sums_by_account(filter).await.unwrap();
+    let mut traders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    if filter.accounts.is_none() {
+        for (symbol, accounts, _) in session.sums_by_symbol_and_accounts(filter).await.unwrap() {
+            let known = traders.entry(symbol.unwrap().to_string()).or_default();
+            known.extend(accounts.iter().map(ToString::to_string));
+        }
+        let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (symbol, account) in raw.keys() {
+            expected.entry(symbol.clone()).or_default().insert(account.clone());
+        }
+        // Cells hold types apart: a filter by type leaves out the accounts of the other types alone.
+        assert_eq!(traders, expected, "{filter:?}");
+    }
     session.finish().await.unwrap();
     assert_eq!(both, raw, "{filter:?}");
     let total = |sums: Vec<Sums>| {

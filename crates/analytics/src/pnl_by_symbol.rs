@@ -1,6 +1,6 @@
 //! What did each symbol earn and cost in a window?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use codash_domain::{AccountId, Symbol, Timestamp, Usd, pnl};
@@ -120,17 +120,24 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
 #[derive(Debug, Default)]
 struct Group {
     sums: Sums,
-    accounts: Vec<AccountId>,
+    accounts: BTreeSet<AccountId>,
 }
 
-/// One reading of the cube that knows symbol and account: sums, and which accounts traded a symbol,
-/// cannot disagree.
+/// One reading, so that sums and the accounts behind them cannot disagree: of the workspace's own
+/// cube when every account is meant, else of the one that knows symbol and account.
 async fn by_symbol(session: &mut Session<'_>, filter: &EventFilter) -> Result<BTreeMap<Option<Symbol>, Group>, Error> {
     let mut groups: BTreeMap<Option<Symbol>, Group> = BTreeMap::new();
-    for (symbol, account, sums) in session.sums_by_symbol_and_account(filter).await? {
+    let mut add = |symbol, accounts: &[AccountId], sums| {
         let group = groups.entry(symbol).or_default();
         group.sums += sums;
-        group.accounts.push(account);
+        group.accounts.extend(accounts);
+    };
+    if filter.accounts.is_none() {
+        let rows = session.sums_by_symbol_and_accounts(filter).await?;
+        rows.into_iter().for_each(|(symbol, accounts, sums)| add(symbol, &accounts, sums));
+    } else {
+        let rows = session.sums_by_symbol_and_account(filter).await?;
+        rows.into_iter().for_each(|(symbol, account, sums)| add(symbol, &[account], sums));
     }
     Ok(groups)
 }

@@ -59,9 +59,9 @@ impl Cube {
 
     fn keys(self) -> &'static str {
         match self {
-            Self::Symbols => "NULL::uuid AS account_id, x.symbol",
-            Self::Accounts => "x.account_id, NULL::text AS symbol",
-            Self::AccountSymbols => "x.account_id, x.symbol",
+            Self::Symbols => "NULL::uuid AS account_id, x.symbol, x.account_ids",
+            Self::Accounts => "x.account_id, NULL::text AS symbol, NULL::uuid[] AS account_ids",
+            Self::AccountSymbols => "x.account_id, x.symbol, NULL::uuid[] AS account_ids",
         }
     }
 
@@ -76,6 +76,21 @@ impl Session<'_> {
         let cube = if filter.accounts.is_some() { Cube::AccountSymbols } else { Cube::Symbols };
         let rows = self.sums(cube, "symbol", filter).await?;
         rows.iter().map(|row| Ok((Symbol::new(row.col("symbol")?), sums(row)?))).collect()
+    }
+
+    /// Sums for each symbol and set of accounts that traded it, in no order: a symbol comes several
+    /// times, and its accounts are the union. Only for the whole workspace.
+    pub async fn sums_by_symbol_and_accounts(
+        &mut self,
+        filter: &EventFilter,
+    ) -> Result<Vec<(Option<Symbol>, Vec<AccountId>, Sums)>, Error> {
+        let rows = self.sums(Cube::Symbols, "symbol, account_ids", filter).await?;
+        rows.iter()
+            .map(|row| {
+                let accounts: Vec<Uuid> = row.col("account_ids")?;
+                Ok((Symbol::new(row.col("symbol")?), accounts.into_iter().map(AccountId).collect(), sums(row)?))
+            })
+            .collect()
     }
 
     /// Sums for each account, in no order.
@@ -171,7 +186,7 @@ fn sums_sql(cube: Cube, group: &'static str) -> AssertSqlSafe<String> {
                 sum(event_count) FILTER (WHERE event_type IN ('liquidation', 'adl', 'system_close'))::bigint AS forced_close_count,
                 sum(unpriced_count)::bigint AS unpriced_count
          FROM (
-            SELECT x.account_id, x.symbol, x.event_type, 1::bigint AS event_count, coalesce(x.notional_usd, 0) AS notional_usd,
+            SELECT x.account_id, x.symbol, ARRAY[x.account_id] AS account_ids, x.event_type, 1::bigint AS event_count, coalesce(x.notional_usd, 0) AS notional_usd,
                    coalesce(x.fee_usd, 0) AS fee_usd, coalesce(x.realized_pnl_usd, 0) AS realized_pnl_usd,
                    coalesce(x.funding_usd, 0) AS funding_usd, x.unpriced::int::bigint AS unpriced_count
             FROM unnest($5::uuid[], $6::uuid[]) AS r(a, b) CROSS JOIN LATERAL (

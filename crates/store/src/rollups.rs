@@ -18,6 +18,7 @@ use crate::{Error, Store};
 /// Marks taken up in one transaction. Those of an hour that stay behind keep it raw until the next.
 const MARKS_A_PASS: i64 = 5_000;
 
+const COLUMNS: &str = "event_count, notional_usd, realized_pnl_usd, fee_usd, funding_usd, unpriced_count";
 /// The measures of a cell, from raw rows.
 const FROM_EVENTS: &str = "count(*), coalesce(sum(notional_usd), 0), coalesce(sum(realized_pnl_usd), 0),
     coalesce(sum(fee_usd), 0), coalesce(sum(funding_usd), 0), count(*) FILTER (WHERE unpriced)";
@@ -50,14 +51,14 @@ impl Store {
         .await?;
         let hours = marks.iter().map(|m| Ok(m.at("hour")?.millis())).collect::<Result<BTreeSet<i64>, Error>>()?;
         let (hours, days, months) = touched(&hours);
-        for (table, keys, hourly) in CUBES {
-            if hourly {
-                replace(&mut tx, workspace, &from_events(table, keys, 'H'), &hours).await?;
-                replace(&mut tx, workspace, &from_cells(table, keys, 'H', 'D'), &days).await?;
+        for cube in &CUBES {
+            if cube.hourly {
+                replace(&mut tx, workspace, &from_events(cube, 'H'), &hours).await?;
+                replace(&mut tx, workspace, &from_cells(cube, 'H', 'D'), &days).await?;
             } else {
-                replace(&mut tx, workspace, &from_events(table, keys, 'D'), &days).await?;
+                replace(&mut tx, workspace, &from_events(cube, 'D'), &days).await?;
             }
-            replace(&mut tx, workspace, &from_cells(table, keys, 'D', 'M'), &months).await?;
+            replace(&mut tx, workspace, &from_cells(cube, 'D', 'M'), &months).await?;
         }
         let ids = marks.iter().map(|m| m.col("mark_id")).collect::<Result<Vec<i64>, Error>>()?;
         sqlx::query("DELETE FROM rollup_marks WHERE workspace_id = $1 AND mark_id = ANY ($2)")
@@ -82,12 +83,35 @@ impl Store {
     }
 }
 
-/// Table, keys, and whether it keeps hours.
-const CUBES: [(&str, &str, bool); 3] = [
-    ("rollup_symbols", "symbol", true),
-    ("rollup_accounts", "account_id", true),
-    ("rollup_account_symbols", "account_id, symbol", false),
+/// A table of cells.
+struct Cube {
+    table: &'static str,
+    keys: &'static str,
+    /// Keeps hours, or days and months only.
+    hourly: bool,
+    /// Knows of each cell which accounts are in it.
+    names_accounts: bool,
+}
+
+const CUBES: [Cube; 3] = [
+    Cube { table: "rollup_symbols", keys: "symbol", hourly: true, names_accounts: true },
+    Cube { table: "rollup_accounts", keys: "account_id", hourly: true, names_accounts: false },
+    Cube { table: "rollup_account_symbols", keys: "account_id, symbol", hourly: false, names_accounts: false },
 ];
+
+impl Cube {
+    /// The measures as columns, and as made from raw rows and from finer cells.
+    fn measures(&self) -> [String; 3] {
+        let with = |measures: &str, accounts: &str| {
+            if self.names_accounts { format!("{measures}, {accounts}") } else { measures.to_owned() }
+        };
+        [
+            with(COLUMNS, "account_ids"),
+            with(FROM_EVENTS, "array_agg(DISTINCT account_id)"),
+            with(FROM_CELLS, "uuid_union(account_ids)"),
+        ]
+    }
+}
 
 /// The hours, days and months that hold these hours.
 fn touched(hours: &BTreeSet<i64>) -> (Buckets, Buckets, Buckets) {
@@ -125,11 +149,12 @@ fn delete(table: &str, grain: char) -> String {
 
 /// Cells of a grain from raw rows. `OFFSET 0` holds the planner to one short index range a bucket:
 /// without statistics it would join all events with all buckets.
-fn from_events(table: &str, keys: &str, grain: char) -> (String, String) {
+fn from_events(cube: &Cube, grain: char) -> (String, String) {
+    let Cube { table, keys, .. } = cube;
+    let [columns, measures, _] = cube.measures();
     let insert = format!(
-        "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, event_count, notional_usd, realized_pnl_usd,
-                              fee_usd, funding_usd, unpriced_count)
-         SELECT $1, '{grain}', b.a, {keys}, event_type, {FROM_EVENTS}
+        "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, {columns})
+         SELECT $1, '{grain}', b.a, {keys}, event_type, {measures}
          FROM unnest($2::timestamptz[], $3::timestamptz[]) AS b(a, z)
          CROSS JOIN LATERAL (
             SELECT * FROM events e
@@ -141,11 +166,12 @@ fn from_events(table: &str, keys: &str, grain: char) -> (String, String) {
 }
 
 /// Cells of a grain from the next finer one.
-fn from_cells(table: &str, keys: &str, fine: char, coarse: char) -> (String, String) {
+fn from_cells(cube: &Cube, fine: char, coarse: char) -> (String, String) {
+    let Cube { table, keys, .. } = cube;
+    let [columns, _, measures] = cube.measures();
     let insert = format!(
-        "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, event_count, notional_usd, realized_pnl_usd,
-                              fee_usd, funding_usd, unpriced_count)
-         SELECT $1, '{coarse}', b.a, {keys}, event_type, {FROM_CELLS}
+        "INSERT INTO {table} (workspace_id, grain, bucket, {keys}, event_type, {columns})
+         SELECT $1, '{coarse}', b.a, {keys}, event_type, {measures}
          FROM unnest($2::timestamptz[], $3::timestamptz[]) AS b(a, z)
          CROSS JOIN LATERAL (
             SELECT * FROM {table} x
