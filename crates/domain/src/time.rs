@@ -30,8 +30,13 @@ impl Timestamp {
 
     /// The instant, cut to whole milliseconds and held inside the range of [`Timestamp::from_millis`].
     pub fn from_utc(instant: DateTime<Utc>) -> Self {
-        let millis = instant.timestamp_millis().clamp(0, LAST_MILLIS);
-        Self(Utc.timestamp_millis_opt(millis).single().unwrap_or_default())
+        Self::nearest(instant.timestamp_millis())
+    }
+
+    /// Held inside the range of [`Timestamp::from_millis`]: for the ends of spans, which may lie one
+    /// millisecond past the last instant.
+    pub fn nearest(millis: i64) -> Self {
+        Self(Utc.timestamp_millis_opt(millis.clamp(0, LAST_MILLIS)).single().unwrap_or_default())
     }
 
     pub fn millis(self) -> i64 {

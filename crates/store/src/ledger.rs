@@ -151,7 +151,7 @@ impl Session<'_> {
         if !rolled_up {
             return Ok(Cover::raw(span));
         }
-        let bound = |millis| Timestamp::from_millis(millis).map(Timestamp::utc).unwrap_or_default();
+        let bound = |millis| Timestamp::nearest(millis).utc();
         let marks: Vec<chrono::DateTime<chrono::Utc>> = sqlx::query_scalar(
             "SELECT DISTINCT hour FROM rollup_marks WHERE workspace_id = $1 AND hour >= $2 AND hour < $3",
         )
@@ -207,7 +207,7 @@ fn sums_sql(cube: Cube, group: &'static str) -> AssertSqlSafe<String> {
 type Instants = Vec<chrono::DateTime<chrono::Utc>>;
 
 fn instants(spans: &[Span]) -> (Instants, Instants) {
-    let at = |millis: i64| Timestamp::from_millis(millis).map(Timestamp::utc).unwrap_or_default();
+    let at = |millis: i64| Timestamp::nearest(millis).utc();
     (spans.iter().map(|s| at(s.0)).collect(), spans.iter().map(|s| at(s.1)).collect())
 }
 

@@ -117,7 +117,7 @@ impl Cube {
 fn touched(hours: &BTreeSet<i64>) -> (Buckets, Buckets, Buckets) {
     let days: BTreeSet<i64> = hours.iter().map(|h| h - h.rem_euclid(DAY)).collect();
     let months: BTreeSet<i64> = days.iter().filter_map(|d| month_start(*d)).collect();
-    let at = |millis: i64| Timestamp::from_millis(millis).map(Timestamp::utc).unwrap_or_default();
+    let at = |millis: i64| Timestamp::nearest(millis).utc();
     let fixed = |starts: &BTreeSet<i64>, length: i64| -> Buckets {
         (starts.iter().map(|s| at(*s)).collect(), starts.iter().map(|s| at(s + length)).collect())
     };
