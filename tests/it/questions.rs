@@ -413,3 +413,29 @@ async fn what_was_not_read_is_said_in_provenance() {
     assert_eq!(after["provenance"]["coverage"]["complete"], json!(true), "{}", after["provenance"]);
     assert_eq!(after["rows"], before["rows"]);
 }
+
+#[tokio::test]
+async fn the_largest_losses_are_the_worst_of_all_events_in_short_and_long_windows() {
+    let (world, main, _) = world().await;
+    let agent = world.agent();
+    for window in [json!({ "days": 1 }), json!({ "days": 30 }), json!({ "days": 30, "accountId": main })] {
+        let mut everything = window.clone();
+        everything.as_object_mut().unwrap().remove("days");
+        everything["from"] = json!(now().minus(chrono::TimeDelta::days(window["days"].as_i64().unwrap())));
+        everything["limit"] = json!(1000);
+        let events = agent.call("get_trade_events", everything).await;
+        let net = |row: &Value| row["netPnlImpactUsd"].to_string().parse::<rust_decimal::Decimal>().ok();
+        let mut worst: Vec<(rust_decimal::Decimal, &str)> = events["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|row| Some((net(row)?, row["id"].as_str()?)))
+            .filter(|(net, _)| net.is_sign_negative())
+            .collect();
+        worst.sort();
+        worst.truncate(25);
+        let answer = agent.call("get_largest_loss_events", window.clone()).await;
+        let listed: Vec<&str> = answer["rows"].as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap()).collect();
+        assert_eq!(listed, worst.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), "{window}");
+    }
+}
