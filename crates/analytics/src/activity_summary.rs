@@ -157,14 +157,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
         totals: totals.into(),
         by_account: account_rows(by_account, &selection),
         by_symbol: symbol_rows(by_symbol),
-        provenance: Provenance {
-            as_of: ctx.now,
-            sources: vec!["events"],
-            fallbacks: vec![],
-            applied_filters: filters,
-            unpriced_event_count: totals.unpriced_count,
-            coverage,
-        },
+        provenance: Provenance::of_events(ctx.now, filters, totals.unpriced_count, coverage),
     })
 }
 

@@ -106,14 +106,12 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
         window: window.into(),
         truncated: total_symbol_count > limit,
         rows,
-        provenance: Provenance {
-            as_of: ctx.now,
-            sources: vec!["events"],
-            fallbacks: vec![],
-            applied_filters: AppliedFilters::new(&selection, &filter),
+        provenance: Provenance::of_events(
+            ctx.now,
+            AppliedFilters::new(&selection, &filter),
             unpriced_event_count,
             coverage,
-        },
+        ),
     })
 }
 

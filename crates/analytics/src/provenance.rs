@@ -30,6 +30,19 @@ pub struct Provenance {
     pub coverage: Coverage,
 }
 
+impl Provenance {
+    /// Of an answer that rests on events alone.
+    pub fn of_events(
+        as_of: Timestamp,
+        applied_filters: AppliedFilters,
+        unpriced_event_count: i64,
+        coverage: Coverage,
+    ) -> Self {
+        let (sources, fallbacks) = (vec!["events"], vec![]);
+        Self { as_of, sources, fallbacks, applied_filters, unpriced_event_count, coverage }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedFilters {

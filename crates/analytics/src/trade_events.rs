@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use codash_domain::{AccountId, EventId, EventType, Price, Qty, Side, Symbol, Timestamp, Usd};
-use codash_store::events::{EventFilter, StoredEvent};
+use codash_store::events::StoredEvent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -115,12 +115,13 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     if more {
         events.pop();
     }
+    let unpriced = i64::try_from(events.iter().filter(|e| e.unpriced).count()).unwrap_or(i64::MAX);
     let next = events.last().filter(|_| more).map(|last| Position { window, before: last.id });
     Ok(Answer {
         count: events.len(),
         next_cursor: next.map(|p| ctx.cursor_key.write(&p, &bound_to)),
         window: window.into(),
-        provenance: events_provenance(ctx, &selection, &filter, &events, coverage),
+        provenance: Provenance::of_events(ctx.now, AppliedFilters::new(&selection, &filter), unpriced, coverage),
         rows: rows(events, &selection),
     })
 }
@@ -138,24 +139,6 @@ fn bound_to(ctx: &Ctx<'_>, query: &Query, selection: &Selection) -> String {
     types.sort_unstable();
     types.dedup();
     json!(["trade_events", ctx.grant.workspace, ctx.grant.key, accounts, symbols, types]).to_string()
-}
-
-fn events_provenance(
-    ctx: &Ctx<'_>,
-    selection: &Selection,
-    filter: &EventFilter,
-    events: &[StoredEvent],
-    coverage: provenance::Coverage,
-) -> Provenance {
-    let unpriced = events.iter().filter(|e| e.unpriced).count();
-    Provenance {
-        as_of: ctx.now,
-        sources: vec!["events"],
-        fallbacks: vec![],
-        applied_filters: AppliedFilters::new(selection, filter),
-        unpriced_event_count: i64::try_from(unpriced).unwrap_or(i64::MAX),
-        coverage,
-    }
 }
 
 fn rows(events: Vec<StoredEvent>, selection: &Selection) -> Vec<Row> {
