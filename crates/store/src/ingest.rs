@@ -493,30 +493,36 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Holds records back, save those whose fill is stored.
+    /// Holds records back, save those that are events already and those whose fill is stored.
     async fn hold(&mut self, tx: &mut Transaction, held: &[Held]) -> Result<(), Error> {
-        for record in held {
-            let row = EventRow::new(self.lease.account, &record.event);
-            let value = json!({ "fill_coverage": record.fill_coverage, "row": row });
-            sqlx::query(
-                "INSERT INTO held_records (workspace_id, account_id, stream, native_id, fill_stream, fill_native_id, occurred_at, event)
-                 SELECT $1, $2, $3, $4, $5, $6, $7, $8
-                 WHERE NOT EXISTS (SELECT FROM events e WHERE e.workspace_id = $1 AND e.event_id = $9)
-                 ON CONFLICT (workspace_id, account_id, stream, native_id) DO UPDATE SET event = excluded.event",
-            )
-            .bind(self.lease.workspace.0)
-            .bind(self.lease.account.0)
-            .bind(&row.stream)
-            .bind(&row.native_id)
-            .bind(record.fill_stream)
-            .bind(&record.fill_native_id)
-            .bind(record.event.occurred_at.utc())
-            .bind(value)
-            .bind(row.event_id)
-            .execute(tx.connection())
-            .await?;
+        if held.is_empty() {
+            return Ok(());
         }
-        if held.is_empty() { Ok(()) } else { drop_filled(tx, self.lease).await }
+        let rows: Vec<EventRow> = held.iter().map(|h| EventRow::new(self.lease.account, &h.event)).collect();
+        let values = held.iter().zip(&rows).map(|(h, row)| json!({ "fill_coverage": h.fill_coverage, "row": row }));
+        // A page may name a record twice; the last reading is the venue's latest word.
+        sqlx::query(
+            "INSERT INTO held_records (workspace_id, account_id, stream, native_id, fill_stream, fill_native_id, occurred_at, event)
+             SELECT DISTINCT ON (r.stream, r.native_id) $1, $2, r.stream, r.native_id, r.fill_stream, r.fill_native_id,
+                    r.occurred_at, r.event
+             FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::uuid[])
+                  WITH ORDINALITY AS r(stream, native_id, fill_stream, fill_native_id, occurred_at, event, event_id, place)
+             WHERE NOT EXISTS (SELECT FROM events e WHERE e.workspace_id = $1 AND e.event_id = r.event_id)
+             ORDER BY r.stream, r.native_id, r.place DESC
+             ON CONFLICT (workspace_id, account_id, stream, native_id) DO UPDATE SET event = excluded.event",
+        )
+        .bind(self.lease.workspace.0)
+        .bind(self.lease.account.0)
+        .bind(rows.iter().map(|r| r.stream.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.native_id.as_str()).collect::<Vec<_>>())
+        .bind(held.iter().map(|h| h.fill_stream).collect::<Vec<_>>())
+        .bind(held.iter().map(|h| h.fill_native_id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.occurred_at.utc()).collect::<Vec<_>>())
+        .bind(values.collect::<Vec<Value>>())
+        .bind(rows.iter().map(|r| r.event_id).collect::<Vec<_>>())
+        .execute(tx.connection())
+        .await?;
+        drop_filled(tx, self.lease).await
     }
 
     /// Marks the touched hours and draws the workspace's next data version: the last statements
