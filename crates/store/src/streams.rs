@@ -2,6 +2,7 @@
 
 use codash_domain::{AccountId, AccountStatus, Timestamp, Venue, WorkspaceId};
 use serde_json::Value;
+use sqlx::postgres::PgRow;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -18,7 +19,6 @@ pub struct Opened {
     pub status: AccountStatus,
     pub credential: Credential,
     pub attested_at: Option<Timestamp>,
-    pub streams: Vec<StreamRow>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct StreamFault<'a> {
 }
 
 impl Store {
-    /// Opens the account of a lease: credential and cursors, for this pass only.
+    /// Opens the account of a lease, its credential in memory for this pass only.
     pub async fn open_account(&self, lease: &Lease) -> Result<Opened, Error> {
         let mut tx = self.fenced(lease).await?;
         let row = sqlx::query(
@@ -53,6 +53,19 @@ impl Store {
         .fetch_one(tx.connection())
         .await?;
         let credential = self.credential(&mut tx, lease.workspace, lease.account).await?;
+        tx.commit().await?;
+        Ok(Opened {
+            venue: row.parsed("venue")?,
+            is_active: row.col("is_active")?,
+            status: row.parsed("status")?,
+            credential,
+            attested_at: row.maybe_at("attested_at")?,
+        })
+    }
+
+    /// The streams of a lease's account, with their cursors.
+    pub async fn streams(&self, lease: &Lease) -> Result<Vec<StreamRow>, Error> {
+        let mut tx = self.fenced(lease).await?;
         let streams = sqlx::query(
             "SELECT stream, cursor, failures, due_at <= clock_timestamp() AS due FROM streams
              WHERE workspace_id = $1 AND account_id = $2 ORDER BY stream",
@@ -62,22 +75,15 @@ impl Store {
         .fetch_all(tx.connection())
         .await?;
         tx.commit().await?;
-        let streams = streams.iter().map(|r| {
+        let row = |r: &PgRow| {
             Ok(StreamRow {
                 stream: r.col("stream")?,
                 cursor: r.col("cursor")?,
                 failures: r.col("failures")?,
                 due: r.col("due")?,
             })
-        });
-        Ok(Opened {
-            venue: row.parsed("venue")?,
-            is_active: row.col("is_active")?,
-            status: row.parsed("status")?,
-            credential,
-            attested_at: row.maybe_at("attested_at")?,
-            streams: streams.collect::<Result<_, Error>>()?,
-        })
+        };
+        streams.iter().map(row).collect()
     }
 
     /// Notes that a stream could not be read and when to try again.

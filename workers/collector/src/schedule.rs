@@ -242,7 +242,7 @@ impl Turn<'_> {
         venue: &dyn VenueAccount,
         seen: &[String],
     ) -> Result<Vec<(StreamPlan, StreamRow)>, codash_store::Error> {
-        let rows = self.store.open_account(&self.lease).await?.streams;
+        let rows = self.store.streams(&self.lease).await?;
         let due = rows.into_iter().filter(|r| (r.due || self.settings.ignore_due) && !seen.contains(&r.stream));
         Ok(due.filter_map(|row| venue.plan(&row.stream).map(|plan| (plan, row))).collect())
     }
