@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::http::Uri;
 use codash_collector::venues::Endpoints;
+use codash_collector::venues::registry::REGISTRY;
 use codash_store::{MasterKeys, StoreConfig};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -20,7 +21,7 @@ use crate::limits::LimitSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 21] = [
+pub const SETTINGS: [(&str, &str); 18] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
     ("CODASH_DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/DATABASE (required)"),
@@ -39,14 +40,17 @@ pub const SETTINGS: [(&str, &str); 21] = [
     ("CODASH_REQUEST_DEADLINE_MS", "after this a request is answered 504 (10000)"),
     ("CODASH_TEST_DATABASE_URL", "tests only: a PostgreSQL to use instead of starting one"),
     ("CODASH_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, separated by commas"),
-    ("CODASH_VENUE_BINANCE_SPOT_URL", "base URL of Binance spot"),
-    ("CODASH_VENUE_BINANCE_USDM_URL", "base URL of Binance USD-M futures"),
-    ("CODASH_VENUE_HYPERLIQUID_URL", "base URL of Hyperliquid"),
 ];
+
+/// The address of each venue's host is a setting too.
+fn all_settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let hosts = REGISTRY.iter().flat_map(|venue| venue.hosts.iter().map(|host| (host.setting, host.usual)));
+    SETTINGS.into_iter().chain(hosts)
+}
 
 /// The settings, for `--help`.
 pub fn help() -> String {
-    let lines = SETTINGS.map(|(name, meaning)| format!("  {name:<36}{meaning}"));
+    let lines: Vec<String> = all_settings().map(|(name, meaning)| format!("  {name:<36}{meaning}")).collect();
     format!("Settings, from the environment:\n{}", lines.join("\n"))
 }
 
@@ -83,7 +87,7 @@ pub fn environment(name: &str) -> Option<String> {
 /// Names in the environment that look like settings and are none.
 pub fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut unknown: Vec<String> =
-        names.filter(|name| name.starts_with("CODASH_") && !SETTINGS.iter().any(|(known, _)| *known == name)).collect();
+        names.filter(|name| name.starts_with("CODASH_") && !all_settings().any(|(known, _)| known == name)).collect();
     unknown.sort();
     unknown
 }
@@ -258,19 +262,15 @@ impl Reading<'_> {
     }
 
     fn endpoints(&mut self) -> Endpoints {
-        let usual = Endpoints::default();
-        let mut endpoint = |name: &str, default: String| {
-            let Some(text) = self.text(name) else { return default };
-            base_url(&text).unwrap_or_else(|| {
-                self.fault(name, "an http or https address");
-                default
-            })
-        };
-        Endpoints {
-            binance_spot: endpoint("CODASH_VENUE_BINANCE_SPOT_URL", usual.binance_spot),
-            binance_usdm: endpoint("CODASH_VENUE_BINANCE_USDM_URL", usual.binance_usdm),
-            hyperliquid: endpoint("CODASH_VENUE_HYPERLIQUID_URL", usual.hyperliquid),
-        }
+        let hosts = REGISTRY.iter().flat_map(|venue| venue.hosts);
+        hosts.fold(Endpoints::default(), |endpoints, host| match self.text(host.setting).map(|text| base_url(&text)) {
+            Some(Some(base)) => endpoints.with(host, base),
+            Some(None) => {
+                self.fault(host.setting, "an http or https address");
+                endpoints
+            }
+            None => endpoints,
+        })
     }
 
     fn log(&mut self, usual: LogSettings) -> LogSettings {
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(config.app.deadline, Duration::from_secs(10));
         assert_eq!(config.app.max_body, 262_144);
         assert_eq!(config.store.statement_timeout, Duration::from_secs(9));
-        assert_eq!(config.endpoints.binance_spot, "https://api.binance.com");
+        assert_eq!(config.endpoints, Endpoints::default());
         assert_eq!(config.log, LogSettings::default());
     }
 
@@ -432,9 +432,9 @@ mod tests {
         });
         let asked = asked.into_inner();
         for name in asked.iter().filter(|n| n.starts_with("CODASH_")) {
-            assert!(SETTINGS.iter().any(|(known, _)| *known == name), "{name}");
+            assert!(all_settings().any(|(known, _)| known == name), "{name}");
         }
-        for (name, _) in SETTINGS.iter().filter(|(n, _)| *n != "CODASH_TEST_DATABASE_URL") {
+        for (name, _) in all_settings().filter(|(n, _)| *n != "CODASH_TEST_DATABASE_URL") {
             assert!(asked.iter().any(|a| a == name), "{name}");
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use codash_domain::{AccountId, cover::DAY};
+use codash_domain::{AccountId, Assurance, Standing, cover::DAY};
 use codash_domain::{
     Asset, Event, EventType, Fee, Price, Qty, Side, Snapshot, Symbol, Timestamp, Usd, Venue, WorkspaceId,
 };
@@ -51,6 +51,12 @@ pub async fn run(
             credential: Credential::Wallet { address: format!("generated:{}:{n}", args.seed) },
             tags: vec!["generated".into()],
             streams: vec![STREAM.into()],
+            standing: Standing {
+                assurance: Assurance::Keyless,
+                kind: "generated".into(),
+                not_covered: vec![],
+                key_expires_at: None,
+            },
             now,
         };
         store.create_account(args.workspace, &account).await?;

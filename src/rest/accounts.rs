@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use codash_analytics::list_accounts;
 use codash_collector::error::VenueError;
-use codash_collector::venues::{Attestation, Credentials, connect};
-use codash_domain::{AccountId, Scope, Venue, text};
+use codash_collector::venues::{Attestation, Credentials, Needs, connect, definition};
+use codash_domain::{AccountId, Scope, Standing, Venue, text};
 use codash_store::{Credential, NewAccount};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -26,6 +26,7 @@ use crate::auth::Caller;
 /// names the venue.
 const ATTEST_DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_KEY: usize = 512;
+const LONGEST_SECRET: usize = 8192;
 const MOST_TAGS: usize = 20;
 const LONGEST_TAG: usize = 50;
 
@@ -52,6 +53,10 @@ pub struct Attach {
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>")]
     pub api_secret: Option<SecretString>,
+    /// Exchanges whose keys have one: the passphrase of the key. Sealed like the secret.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
+    pub passphrase: Option<SecretString>,
     /// Wallets: `0x` and 40 hexadecimal digits.
     #[serde(default, deserialize_with = "codash_analytics::input::present")]
     pub wallet_address: Option<String>,
@@ -74,7 +79,7 @@ pub async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<A
         ));
     }
     let (credential, credentials) = credentials(&wanted)?;
-    let streams = attest(&app, wanted.venue, credentials).await?;
+    let (streams, standing) = attest(&app, wanted.venue, credentials).await?;
     let account = NewAccount {
         id: AccountId::from_random(app.random()?),
         name: text::clean(&wanted.name, LONGEST_NAME),
@@ -82,6 +87,7 @@ pub async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<A
         credential,
         tags: wanted.tags.iter().map(|tag| text::clean(tag, LONGEST_TAG)).collect(),
         streams,
+        standing,
         now: app.clock.now(),
     };
     let created = app.store.create_account(caller.grant.workspace, &account).await.map_err(already_attached)?;
@@ -91,15 +97,15 @@ pub async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<A
 
 /// Asks the venue what the credentials may do. Its streams come back when that is reading, and
 /// nothing else.
-async fn attest(app: &App, venue: Venue, credentials: Credentials) -> Result<Vec<String>, ApiError> {
+async fn attest(app: &App, venue: Venue, credentials: Credentials) -> Result<(Vec<String>, Standing), ApiError> {
     let account = connect(&app.venues, venue, credentials).map_err(|error| venue_failed(venue, error))?;
     let attested = tokio::time::timeout(ATTEST_DEADLINE, account.attest())
         .await
         .unwrap_or_else(|_| Err(VenueError::retry("no answer in time")))
         .map_err(|error| venue_failed(venue, error))?;
     match attested {
-        Attestation::ReadOnly | Attestation::Keyless => {
-            Ok(account.initial_streams().into_iter().map(str::to_owned).collect())
+        Attestation::Accepted(standing) => {
+            Ok((account.initial_streams().into_iter().map(str::to_owned).collect(), standing))
         }
         Attestation::TooPowerful { rights } => Err(too_powerful(venue, &rights)),
         Attestation::NotAnAccount { reason } => {
@@ -157,22 +163,36 @@ fn already_attached(error: codash_store::Error) -> ApiError {
 /// The same credentials twice: as the store seals them, and as the venue is asked with them. Fields
 /// of the other kind of account are refused, not ignored.
 fn credentials(wanted: &Attach) -> Result<(Credential, Credentials), ApiError> {
-    match wanted.venue {
-        Venue::Binance => {
-            let unwanted = [("walletAddress", wanted.wallet_address.is_some()), ("address", wanted.address.is_some())];
-            refuse_fields(wanted.venue, &unwanted)?;
-            let key = key_text("apiKey", wanted.venue, wanted.api_key.as_ref())?;
-            let secret = key_text("apiSecret", wanted.venue, wanted.api_secret.as_ref())?;
-            let (key, secret) = (key.to_owned(), SecretString::from(secret));
-            Ok((Credential::ApiKey { key: key.clone(), secret: secret.clone() }, Credentials::ApiKey { key, secret }))
-        }
-        Venue::Hyperliquid => {
-            let unwanted = [("apiKey", wanted.api_key.is_some()), ("apiSecret", wanted.api_secret.is_some())];
-            refuse_fields(wanted.venue, &unwanted)?;
+    let venue = wanted.venue;
+    let Some(definition) = definition(venue) else {
+        return Err(ApiError::invalid_field("venue", "is not collected from yet"));
+    };
+    let address = [("walletAddress", wanted.wallet_address.is_some()), ("address", wanted.address.is_some())];
+    let key = [("apiKey", wanted.api_key.is_some()), ("apiSecret", wanted.api_secret.is_some())];
+    let passphrase = [("passphrase", wanted.passphrase.is_some())];
+    let passphrase = match definition.needs {
+        Needs::Address => {
+            refuse_fields(venue, &key)?;
+            refuse_fields(venue, &passphrase)?;
             let address = wallet(wanted)?;
-            Ok((Credential::Wallet { address: address.clone() }, Credentials::Wallet { address }))
+            return Ok((Credential::Wallet { address: address.clone() }, Credentials::Wallet { address }));
         }
-    }
+        Needs::KeyAndSecret => {
+            refuse_fields(venue, &address)?;
+            refuse_fields(venue, &passphrase)?;
+            None
+        }
+        Needs::KeySecretAndPassphrase => {
+            refuse_fields(venue, &address)?;
+            Some(SecretString::from(key_text("passphrase", venue, wanted.passphrase.as_ref())?))
+        }
+    };
+    let key = key_text("apiKey", venue, wanted.api_key.as_ref())?.to_owned();
+    let secret = SecretString::from(secret_text("apiSecret", venue, wanted.api_secret.as_ref())?);
+    Ok((
+        Credential::ApiKey { key: key.clone(), secret: secret.clone(), passphrase: passphrase.clone() },
+        Credentials::ApiKey { key, secret, passphrase },
+    ))
 }
 
 fn refuse_fields(venue: Venue, unwanted: &[(&str, bool)]) -> Result<(), ApiError> {
@@ -194,6 +214,15 @@ fn key_text<'a>(field: &str, venue: Venue, value: Option<&'a SecretString>) -> R
         Ok(text)
     } else {
         Err(ApiError::invalid_field(field, "must be 1 to 512 printable characters without spaces"))
+    }
+}
+
+/// A secret may be a PEM file of several lines.
+fn secret_text<'a>(field: &str, venue: Venue, value: Option<&'a SecretString>) -> Result<&'a str, ApiError> {
+    use secrecy::ExposeSecret;
+    match value.map(|value| value.expose_secret().trim()) {
+        Some(text) if text.starts_with("-----BEGIN ") && text.is_ascii() && text.len() <= LONGEST_SECRET => Ok(text),
+        _ => key_text(field, venue, value),
     }
 }
 
@@ -271,7 +300,11 @@ mod tests {
             (json!({ "name": "a", "venue": "hyperliquid", "address": "0x12" }), "address"),
             (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "apiSecret": "s" }), "apiSecret"),
             (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "walletAddress": wallet }), "address"),
-            (json!({ "name": "a", "venue": "kraken", "apiKey": "k", "apiSecret": "s" }), "venue"),
+            (json!({ "name": "a", "venue": "mtgox", "apiKey": "k", "apiSecret": "s" }), "venue"),
+            (
+                json!({ "name": "a", "venue": "binance", "apiKey": "k", "apiSecret": "s", "passphrase": "p" }),
+                "passphrase",
+            ),
             (json!({ "name": "", "venue": "binance", "apiKey": "k", "apiSecret": "s" }), "name"),
             (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "tags": [""] }), "tags"),
             (json!({ "name": "a", "venue": "hyperliquid", "address": wallet, "tags": vec!["t"; 21] }), "tags"),

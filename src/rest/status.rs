@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use codash_domain::{AccountId, AccountStatus, Scope, Timestamp, Venue};
+use codash_domain::{AccountId, AccountStatus, Assurance, Scope, Timestamp, Venue};
 use codash_store::accounts::{Connectivity, StreamState};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,8 +31,14 @@ pub struct AccountState {
     /// What is wrong, when something is.
     pub detail: Option<String>,
     pub last_checked_at: Option<Timestamp>,
+    /// What kind of account the venue says it is, such as wallet, vault, sub_account, unified.
+    pub kind: Option<String>,
+    /// How sure it is that the credentials can only read; the venue is asked again every 24 hours.
+    pub assurance: Option<Assurance>,
+    /// When the key ends at the venue, where the venue says so.
+    pub key_expires_at: Option<Timestamp>,
     /// What of the account is not read at all.
-    pub not_covered: &'static [&'static str],
+    pub not_covered: Vec<String>,
     pub streams: Vec<Stream>,
 }
 
@@ -79,7 +85,10 @@ impl From<Connectivity> for AccountState {
             name: row.account.name,
             venue: row.account.venue,
             is_active: row.account.is_active,
-            not_covered: row.account.venue.not_covered(),
+            not_covered: row.account.not_covered,
+            kind: row.account.kind,
+            assurance: row.account.assurance,
+            key_expires_at: row.account.key_expires_at,
             status: row.account.status,
             detail: row.account.status_detail,
             last_checked_at: row.account.last_checked_at,

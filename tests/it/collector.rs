@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlx::Row;
 
 use crate::agent::venue_keys;
-use crate::tenants::{Tenant, TestStore, now, random};
+use crate::tenants::{Tenant, TestStore, now, random, standing};
 
 /// A database, a replaying venue and two accounts on it, at a time that stands still.
 struct Bench {
@@ -96,13 +96,14 @@ impl Bench {
 async fn attach(db: &TestStore, tenant: &Tenant, venue: Venue) -> AccountId {
     let (credential, streams) = match venue {
         Venue::Binance => (
-            Credential::ApiKey { key: venue_keys().api_key, secret: venue_keys().secret },
+            Credential::ApiKey { key: venue_keys().api_key, secret: venue_keys().secret, passphrase: None },
             ["usdm.forced", "usdm.income"].map(String::from).to_vec(),
         ),
         Venue::Hyperliquid => (
             Credential::Wallet { address: venue_keys().address },
             ["fills", "funding", "nav"].map(String::from).to_vec(),
         ),
+        other => unreachable!("{other} is not replayed"),
     };
     let account = NewAccount {
         id: AccountId::from_random(random()),
@@ -111,6 +112,7 @@ async fn attach(db: &TestStore, tenant: &Tenant, venue: Venue) -> AccountId {
         credential,
         tags: vec![],
         streams,
+        standing: standing(),
         now: now(),
     };
     db.store().create_account(tenant.workspace, &account).await.unwrap().id

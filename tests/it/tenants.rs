@@ -1,6 +1,6 @@
 //! Tenants in a database of the test's own, reached through the store.
 
-use codash_domain::{AccountId, ApiKey, KeyId, Scopes, Timestamp, Venue, Window, WorkspaceId};
+use codash_domain::{AccountId, ApiKey, Assurance, KeyId, Scopes, Standing, Timestamp, Venue, Window, WorkspaceId};
 use codash_store::events::{EventFilter, StoredEvent};
 use codash_store::{Credential, Grant, NewAccount, NewKey, Store};
 use secrecy::SecretString;
@@ -88,9 +88,10 @@ impl TestStore {
             id: AccountId::from_random(random()),
             name: name.into(),
             venue: Venue::Binance,
-            credential: Credential::ApiKey { key: format!("key of {name}"), secret: "secret".into() },
+            credential: Credential::ApiKey { key: format!("key of {name}"), secret: "secret".into(), passphrase: None },
             tags: vec![],
             streams: streams.iter().map(ToString::to_string).collect(),
+            standing: standing(),
             now: now(),
         };
         self.store.create_account(tenant.workspace, &account).await.unwrap().id
@@ -117,4 +118,9 @@ impl TestStore {
         session.finish().await.unwrap();
         events
     }
+}
+
+/// Of an account whose venue was never really asked.
+pub fn standing() -> Standing {
+    Standing { assurance: Assurance::ReadOnly, kind: "test".into(), not_covered: vec![], key_expires_at: None }
 }

@@ -1,8 +1,9 @@
 //! Where an answer comes from and how far it can be trusted: sources, filters applied, what could not
 //! be priced, what has not been read.
 
-use codash_domain::{AccountId, EventType, Timestamp, Venue, Window};
+use codash_domain::{AccountId, EventType, Timestamp, Window};
 use codash_store::Session;
+use codash_store::accounts::Account;
 use codash_store::coverage::StreamCoverage;
 use codash_store::events::EventFilter;
 use schemars::JsonSchema;
@@ -75,7 +76,7 @@ pub struct AccountCoverage {
     /// Up to here every stream has been read; null when some stream was never read in this window.
     pub read_until: Option<Timestamp>,
     /// What of the account is not read at all, and so in no total.
-    pub not_covered: &'static [&'static str],
+    pub not_covered: Vec<String>,
     /// Records that could not be understood; they are in no total.
     pub unreadable_record_count: i64,
     pub gap_count: usize,
@@ -106,18 +107,13 @@ pub async fn coverage(
         .iter()
         .map(|account| {
             let own: Vec<&StreamCoverage> = streams.iter().filter(|s| s.account == account.id).collect();
-            account_coverage(account.id, account.venue, &own, past)
+            account_coverage(account, &own, past)
         })
         .collect();
     Ok(Coverage { complete: accounts.iter().all(|a| a.complete), accounts })
 }
 
-fn account_coverage(
-    account_id: AccountId,
-    venue: Venue,
-    streams: &[&StreamCoverage],
-    window: Window,
-) -> AccountCoverage {
+fn account_coverage(account: &Account, streams: &[&StreamCoverage], window: Window) -> AccountCoverage {
     let mut gaps = Vec::new();
     let mut read_until = Some(window.to);
     let mut unreadable = 0;
@@ -131,10 +127,10 @@ fn account_coverage(
     gaps.sort_by(|a, b| a.from.cmp(&b.from).then_with(|| a.stream.cmp(&b.stream)));
     gaps.truncate(GAPS_SHOWN);
     AccountCoverage {
-        account_id,
+        account_id: account.id,
         complete: gap_count == 0 && unreadable == 0 && read_until.is_some(),
         read_until,
-        not_covered: venue.not_covered(),
+        not_covered: account.not_covered.clone(),
         unreadable_record_count: unreadable,
         gap_count,
         gaps,
@@ -206,7 +202,24 @@ mod tests {
     #[test]
     fn a_stream_never_read_makes_the_account_incomplete() {
         let never = stream(vec![]);
-        let answer = account_coverage(never.account, Venue::Binance, &[&never], Window { from: t(60), to: t(100) });
+        let account = Account {
+            id: never.account,
+            name: "a".into(),
+            venue: codash_domain::Venue::Binance,
+            tags: vec![],
+            is_active: true,
+            status: codash_domain::AccountStatus::Pending,
+            status_detail: None,
+            assurance: None,
+            kind: None,
+            not_covered: vec![],
+            key_expires_at: None,
+            last_nav_usd: None,
+            last_checked_at: None,
+            created_at: t(1),
+            updated_at: t(1),
+        };
+        let answer = account_coverage(&account, &[&never], Window { from: t(60), to: t(100) });
         assert!(!answer.complete);
         assert_eq!(answer.read_until, None);
     }

@@ -4,6 +4,7 @@
 //! after the noun, say units and sign conventions on the type, and keep money a [`Usd`].
 
 pub mod api_key;
+pub mod cash_flow;
 pub mod cover;
 pub mod event;
 pub mod exposure;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod venue;
 
 pub use api_key::ApiKey;
+pub use cash_flow::{CashFlow, FlowKind};
 pub use event::{Event, EventType, Fee, Side};
 pub use exposure::Exposure;
 pub use ids::{AccountId, EventId, KeyId, WorkspaceId};
@@ -26,4 +28,4 @@ pub use money::{Price, Qty, Usd};
 pub use scope::{Scope, Scopes};
 pub use snapshot::{Balance, Position, Snapshot};
 pub use time::{Clock, FixedClock, SystemClock, Timestamp, Window};
-pub use venue::{AccountStatus, Venue};
+pub use venue::{AccountStatus, Assurance, Standing, Venue};

@@ -5,42 +5,44 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An exchange that accounts can be attached to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Venue {
-    Binance,
-    Hyperliquid,
+use crate::time::Timestamp;
+
+/// The list of venues, said once: a line here and one in the collector's registry make a venue.
+macro_rules! venues {
+    ($($name:ident = $word:literal),* $(,)?) => {
+        /// An exchange that accounts can be attached to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[schemars(inline)]
+        pub enum Venue {
+            $(#[serde(rename = $word)] $name,)*
+        }
+
+        impl Venue {
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The word that tables, routes and answers use.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
 }
 
-impl Venue {
-    pub const ALL: [Self; 2] = [Self::Binance, Self::Hyperliquid];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Binance => "binance",
-            Self::Hyperliquid => "hyperliquid",
-        }
-    }
-
-    /// What of an account there is not read, in words for the user: no total holds it.
-    pub fn not_covered(self) -> &'static [&'static str] {
-        match self {
-            Self::Binance => &[
-                "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
-                "spot markets of assets that are no longer held and were sold before the account was attached",
-                "deposits, withdrawals, conversions and dividends",
-            ],
-            Self::Hyperliquid => &[
-                "balances and positions on builder-deployed (HIP-3) exchanges; their fills and funding are read",
-                "staked HYPE",
-                "sub-accounts: attach each by its own address",
-                "deposits, withdrawals and transfers",
-                "fills before the newest 10000",
-            ],
-        }
-    }
+venues! {
+    Binance = "binance",
+    Bitget = "bitget",
+    Bybit = "bybit",
+    Coinbase = "coinbase",
+    Gate = "gate",
+    Hyperliquid = "hyperliquid",
+    Kraken = "kraken",
+    KrakenFutures = "kraken_futures",
+    Kucoin = "kucoin",
+    Okx = "okx",
+    // The simulated exchange of `codash paper-exchange`.
+    Paper = "paper",
 }
 
 impl fmt::Display for Venue {
@@ -51,14 +53,63 @@ impl fmt::Display for Venue {
 
 /// A word that names no venue we collect from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no venue is called {0:?}; known: binance, hyperliquid")]
+#[error("no venue is called {0:?}; known: {known}", known = known())]
 pub struct NotVenue(pub String);
+
+fn known() -> String {
+    Venue::ALL.iter().map(|venue| venue.as_str()).collect::<Vec<_>>().join(", ")
+}
 
 impl FromStr for Venue {
     type Err = NotVenue;
     fn from_str(s: &str) -> Result<Self, NotVenue> {
-        Self::ALL.into_iter().find(|v| v.as_str() == s).ok_or_else(|| NotVenue(crate::text::clean(s, 64)))
+        Self::ALL.iter().copied().find(|v| v.as_str() == s).ok_or_else(|| NotVenue(crate::text::clean(s, 64)))
     }
+}
+
+/// How sure it is that the credentials of an account can only read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Assurance {
+    /// The venue confirms that the key can only read.
+    ReadOnly,
+    /// There is no key: an address, which can do nothing.
+    Keyless,
+    /// The venue cannot say what the key may do. We only read with it; make sure that it is read-only.
+    Unproven,
+}
+
+impl Assurance {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read_only",
+            Self::Keyless => "keyless",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+impl FromStr for Assurance {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        [Self::ReadOnly, Self::Keyless, Self::Unproven]
+            .into_iter()
+            .find(|v| v.as_str() == s)
+            .ok_or_else(|| format!("no assurance is called {s:?}"))
+    }
+}
+
+/// What the venue said about an account when it was last asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub assurance: Assurance,
+    /// The venue's kind of account, a word of ours: `wallet`, `vault`, `sub_account`, `unified`, `spot`, ...
+    pub kind: String,
+    /// What of the account is not read, in words for the user: no total holds it.
+    pub not_covered: Vec<String>,
+    /// When the key ends at the venue, where it says so.
+    pub key_expires_at: Option<Timestamp>,
 }
 
 /// The stream of equity at past instants, where a venue has one. It brings no events, so their

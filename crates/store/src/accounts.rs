@@ -1,6 +1,6 @@
 //! Exchange accounts and wallets, their sealed credentials and how their connection stands.
 
-use codash_domain::{AccountId, AccountStatus, Timestamp, Usd, Venue, WorkspaceId};
+use codash_domain::{AccountId, AccountStatus, Assurance, Standing, Timestamp, Usd, Venue, WorkspaceId};
 use secrecy::SecretString;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::{Error, Reader, Session, Store, vault};
 /// What an account is opened with at its venue. Sealed before it reaches a statement.
 #[derive(Debug, Clone)]
 pub enum Credential {
-    ApiKey { key: String, secret: SecretString },
+    ApiKey { key: String, secret: SecretString, passphrase: Option<SecretString> },
     Wallet { address: String },
 }
 
@@ -26,6 +26,7 @@ pub struct NewAccount {
     pub tags: Vec<String>,
     /// The streams that every account of the venue has from the start.
     pub streams: Vec<String>,
+    pub standing: Standing,
     pub now: Timestamp,
 }
 
@@ -38,6 +39,13 @@ pub struct Account {
     pub is_active: bool,
     pub status: AccountStatus,
     pub status_detail: Option<String>,
+    /// How sure it is that the credentials can only read; `None` before the venue was asked.
+    pub assurance: Option<Assurance>,
+    /// The venue's kind of account, in a word of ours.
+    pub kind: Option<String>,
+    /// What of the account no total holds.
+    pub not_covered: Vec<String>,
+    pub key_expires_at: Option<Timestamp>,
     pub last_nav_usd: Option<Usd>,
     pub last_checked_at: Option<Timestamp>,
     pub created_at: Timestamp,
@@ -64,7 +72,9 @@ pub struct StreamState {
 }
 
 /// The columns of an account with the NAV of its newest snapshot.
-const ACCOUNT: &str = "SELECT a.account_id, a.name, a.venue, a.tags, a.is_active, a.status, a.status_detail,
+const ACCOUNT: &str =
+    "SELECT a.account_id, a.name, a.venue, a.tags, a.is_active, a.status, a.status_detail, a.assurance,
+        a.kind, a.not_covered, a.key_expires_at,
         a.last_checked_at, a.created_at, a.updated_at, n.nav_usd
  FROM accounts a
  LEFT JOIN LATERAL (
@@ -86,8 +96,9 @@ impl Store {
             Credential::Wallet { address } => address,
         };
         sqlx::query(
-            "INSERT INTO accounts (workspace_id, account_id, name, venue, tags, fingerprint, attested_at, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)",
+            "INSERT INTO accounts (workspace_id, account_id, name, venue, tags, fingerprint, attested_at, created_at, updated_at,
+                                   kind, assurance, not_covered, key_expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11)",
         )
         .bind(workspace.0)
         .bind(account.id.0)
@@ -96,6 +107,10 @@ impl Store {
         .bind(&account.tags)
         .bind(&vault::fingerprint(&[account.venue.as_str(), identity])[..])
         .bind(account.now.utc())
+        .bind(&account.standing.kind)
+        .bind(account.standing.assurance.as_str())
+        .bind(&account.standing.not_covered)
+        .bind(account.standing.key_expires_at.map(|at| at.utc()))
         .execute(tx.connection())
         .await?;
         sqlx::query(
@@ -208,6 +223,10 @@ fn account(row: &sqlx::postgres::PgRow) -> Result<Account, Error> {
         is_active: row.col("is_active")?,
         status: row.parsed("status")?,
         status_detail: row.col("status_detail")?,
+        assurance: row.maybe_parsed("assurance")?,
+        kind: row.col("kind")?,
+        not_covered: row.col("not_covered")?,
+        key_expires_at: row.maybe_at("key_expires_at")?,
         last_nav_usd: row.maybe_usd("nav_usd")?,
         last_checked_at: row.maybe_at("last_checked_at")?,
         created_at: row.at("created_at")?,
@@ -223,13 +242,16 @@ fn secret_place(workspace: WorkspaceId, account: AccountId, version: i32) -> Str
 struct Plain {
     key: Option<String>,
     secret: Option<String>,
+    passphrase: Option<String>,
     address: Option<String>,
 }
 
 fn read_credential(plain: &[u8]) -> Result<Credential, Error> {
     let fault = Error::Sealed("its content is not a credential");
     match serde_json::from_slice(plain) {
-        Ok(Plain { key: Some(key), secret: Some(secret), .. }) => Ok(Credential::ApiKey { key, secret: secret.into() }),
+        Ok(Plain { key: Some(key), secret: Some(secret), passphrase, .. }) => {
+            Ok(Credential::ApiKey { key, secret: secret.into(), passphrase: passphrase.map(Into::into) })
+        }
         Ok(Plain { address: Some(address), .. }) => Ok(Credential::Wallet { address }),
         _ => Err(fault),
     }

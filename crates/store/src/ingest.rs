@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use codash_domain::cover::HOUR;
-use codash_domain::{AccountId, Event, EventId, EventType, Timestamp, Usd};
+use codash_domain::{AccountId, CashFlow, Event, EventId, EventType, Timestamp, Usd};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::row::Columns;
 use crate::session::Transaction;
-use crate::{Error, Lease, Store, coverage, states, streams};
+use crate::{Error, Lease, Store, cash_flows, coverage, states, streams};
 
 /// A forced order: what its fills are.
 #[derive(Debug, Clone)]
@@ -50,6 +50,7 @@ pub struct PageWrite {
     pub events: Vec<Event>,
     pub forced_orders: Vec<ForcedOrder>,
     pub held: Vec<Held>,
+    pub cash_flows: Vec<CashFlow>,
     pub quarantined: Vec<Quarantined>,
     pub nav_points: Vec<(Timestamp, Usd)>,
     pub new_streams: Vec<String>,
@@ -137,6 +138,7 @@ impl Store {
         let rows = page.events.iter().map(|e| EventRow::new(lease.account, e)).collect();
         batch.events(&mut tx, rows).await?;
         batch.hold(&mut tx, &page.held).await?;
+        cash_flows::add(&mut tx, lease, &page.cash_flows).await?;
         quarantine(&mut tx, lease, page).await?;
         states::add_nav_history(&mut tx, lease, &page.nav_points).await?;
         if let Some(span) = page.covered {
@@ -148,23 +150,39 @@ impl Store {
         Ok(Committed { quarantined: page.quarantined.len() as u64, ..committed })
     }
 
-    /// Records with an amount that is unknown for want of a price, newest first, by stream: once an hour.
-    pub async fn unpriced_records(&self, lease: &Lease, limit: i64) -> Result<Vec<(String, String)>, Error> {
+    /// Records with an amount that is unknown for want of a price, newest first, by stream: once a
+    /// minute while one of them is new (its minute was not over), else once an hour, or when told.
+    pub async fn unpriced_records(
+        &self,
+        lease: &Lease,
+        limit: i64,
+        at_once: bool,
+    ) -> Result<Vec<(String, String)>, Error> {
         let mut tx = self.fenced(lease).await?;
         let due = sqlx::query(
             "UPDATE accounts SET repriced_at = now() WHERE workspace_id = $1 AND account_id = $2
-             AND (repriced_at IS NULL OR repriced_at < now() - interval '1 hour')",
+             AND ($3 OR repriced_at IS NULL OR repriced_at < now() - interval '1 hour'
+                  OR repriced_at < now() - interval '1 minute' AND (
+                     EXISTS (SELECT FROM events e JOIN batches b USING (workspace_id, batch_id)
+                             WHERE e.workspace_id = $1 AND e.account_id = $2 AND e.unpriced
+                               AND b.recorded_at > now() - interval '1 hour')
+                     OR EXISTS (SELECT FROM cash_flows c WHERE c.workspace_id = $1 AND c.account_id = $2
+                                AND c.value_usd IS NULL AND c.recorded_at > now() - interval '1 hour')))",
         )
         .bind(lease.workspace.0)
         .bind(lease.account.0)
+        .bind(at_once)
         .execute(tx.connection())
         .await?;
         if due.rows_affected() == 0 {
             return tx.commit().await.map(|()| vec![]);
         }
         let rows = sqlx::query(
-            "SELECT stream, raw::text AS raw FROM events WHERE workspace_id = $1 AND account_id = $2 AND unpriced
-             ORDER BY event_id DESC LIMIT $3",
+            "(SELECT stream, raw::text AS raw FROM events
+              WHERE workspace_id = $1 AND account_id = $2 AND unpriced ORDER BY event_id DESC LIMIT $3)
+             UNION
+             (SELECT stream, raw::text FROM cash_flows
+              WHERE workspace_id = $1 AND account_id = $2 AND value_usd IS NULL ORDER BY flow_id DESC LIMIT $3)",
         )
         .bind(lease.workspace.0)
         .bind(lease.account.0)
@@ -176,8 +194,9 @@ impl Store {
     }
 
     /// Commits records that were read again. Known figures stay; what was missing is filled in.
-    pub async fn commit_reread(&self, lease: &Lease, events: &[Event]) -> Result<Committed, Error> {
+    pub async fn commit_reread(&self, lease: &Lease, events: &[Event], flows: &[CashFlow]) -> Result<Committed, Error> {
         let mut tx = self.fenced(lease).await?;
+        cash_flows::add(&mut tx, lease, flows).await?;
         let mut batch = Batch::new(lease, "reread");
         batch.events(&mut tx, events.iter().map(|e| EventRow::new(lease.account, e)).collect()).await?;
         let committed = batch.finish(&mut tx).await?;
@@ -565,7 +584,7 @@ const INSERT_EVENTS: &str = "INSERT INTO events (workspace_id, account_id, batch
      ON CONFLICT (workspace_id, event_id) DO NOTHING";
 
 /// PostgreSQL's text holds no NUL; a venue's JSON may.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 

@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod ai_keys;
+pub mod cash_flows;
 pub mod coverage;
 pub mod error;
 pub mod events;

@@ -6,13 +6,14 @@ use sqlx::{Connection, PgConnection, SqlSafeStr};
 
 use crate::Error;
 
-const ALL: [(i64, &str, &str); 6] = [
+const ALL: [(i64, &str, &str); 7] = [
     (1, "workspaces and keys", include_str!("../../../migrations/0001_workspaces_and_keys.sql")),
     (2, "accounts and leases", include_str!("../../../migrations/0002_accounts_and_leases.sql")),
     (3, "events", include_str!("../../../migrations/0003_events.sql")),
     (4, "states", include_str!("../../../migrations/0004_states.sql")),
     (5, "rollups", include_str!("../../../migrations/0005_rollups.sql")),
     (6, "ai keys", include_str!("../../../migrations/0006_ai_keys.sql")),
+    (7, "standing and cash flows", include_str!("../../../migrations/0007_standing_and_cash_flows.sql")),
 ];
 
 /// Brings the schema up to date. Safe to call from several processes at once.

@@ -21,6 +21,14 @@ pub(crate) trait Columns {
         text.parse().map_err(|e: T::Err| Error::Corrupt { column, detail: e.to_string() })
     }
 
+    fn maybe_parsed<T: FromStr>(&self, column: &'static str) -> Result<Option<T>, Error>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let text: Option<String> = self.col(column)?;
+        text.map(|text| text.parse().map_err(|e: T::Err| Error::Corrupt { column, detail: e.to_string() })).transpose()
+    }
+
     fn at(&self, column: &'static str) -> Result<Timestamp, Error> {
         Ok(Timestamp::from_utc(self.col::<DateTime<Utc>>(column)?))
     }

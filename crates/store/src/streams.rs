@@ -1,6 +1,6 @@
 //! The streams of an account: where each goes on, how it stands.
 
-use codash_domain::{AccountId, AccountStatus, Timestamp, Venue, WorkspaceId};
+use codash_domain::{AccountId, AccountStatus, Standing, Timestamp, Venue, WorkspaceId};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use std::time::Duration;
@@ -105,19 +105,22 @@ impl Store {
         tx.commit().await
     }
 
-    /// Sets how the whole account stands, and when its key was last attested if it was just now.
+    /// Sets how the whole account stands, and what the venue said of its key if it was asked just now.
     pub async fn account_checked(
         &self,
         lease: &Lease,
         status: AccountStatus,
         detail: Option<&str>,
         checked_at: Timestamp,
-        attested: bool,
+        attested: Option<&Standing>,
     ) -> Result<(), Error> {
         let mut tx = self.fenced(lease).await?;
         sqlx::query(
             "UPDATE accounts SET status = $3, status_detail = $4, last_checked_at = $5,
-                    attested_at = CASE WHEN $6 THEN $5 ELSE attested_at END,
+                    attested_at = CASE WHEN $6 IS NULL THEN attested_at ELSE $5 END,
+                    assurance = coalesce($6, assurance), kind = coalesce($7, kind),
+                    not_covered = coalesce($8, not_covered),
+                    key_expires_at = CASE WHEN $6 IS NULL THEN key_expires_at ELSE $9 END,
                     updated_at = CASE WHEN status IS DISTINCT FROM $3 OR status_detail IS DISTINCT FROM $4
                                       THEN $5 ELSE updated_at END
              WHERE workspace_id = $1 AND account_id = $2",
@@ -127,7 +130,10 @@ impl Store {
         .bind(status.as_str())
         .bind(detail)
         .bind(checked_at.utc())
-        .bind(attested)
+        .bind(attested.map(|s| s.assurance.as_str()))
+        .bind(attested.map(|s| s.kind.as_str()))
+        .bind(attested.map(|s| s.not_covered.as_slice()))
+        .bind(attested.and_then(|s| s.key_expires_at).map(|at| at.utc()))
         .execute(tx.connection())
         .await?;
         tx.commit().await

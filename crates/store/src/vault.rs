@@ -107,8 +107,12 @@ pub(crate) fn fingerprint(parts: &[&str]) -> [u8; 32] {
 /// Plaintext credential as JSON, only for sealing.
 pub(crate) fn credential_json(credential: &crate::Credential) -> Vec<u8> {
     let value = match credential {
-        crate::Credential::ApiKey { key, secret } => {
-            serde_json::json!({ "key": key, "secret": secret.expose_secret() })
+        crate::Credential::ApiKey { key, secret, passphrase } => {
+            let mut value = serde_json::json!({ "key": key, "secret": secret.expose_secret() });
+            if let Some(passphrase) = passphrase {
+                value["passphrase"] = passphrase.expose_secret().into();
+            }
+            value
         }
         crate::Credential::Wallet { address } => serde_json::json!({ "address": address }),
     };

@@ -81,7 +81,7 @@ impl Replay {
     /// Where collectors find it, whatever the venue.
     pub fn endpoints(&self) -> codash_collector::venues::Endpoints {
         let url = || self.url.clone();
-        codash_collector::venues::Endpoints { binance_spot: url(), binance_usdm: url(), hyperliquid: url() }
+        codash_collector::venues::Endpoints::all_at(&url())
     }
 
     /// Troubles on demand.

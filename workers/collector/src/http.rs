@@ -28,31 +28,50 @@ const DEFAULT_BAN: Duration = Duration::from_secs(120);
 /// No ban is longer than the three days that Binance documents; a larger number is a mistake.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// A host and its published budget.
+/// An address and the budget that the venue grants us there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
     /// The address that requests go to, without a trailing slash.
     pub base: &'a str,
-    /// Weight per minute that the venue grants an address; at most 80 % of it is used.
-    pub per_minute: u32,
+    /// Names the meter: hosts of several venues behind one address stay apart.
+    pub meter: &'a str,
+    /// Weight that the venue grants in each `per`; at most 80 % of it is used.
+    pub budget: u32,
+    pub per: Duration,
 }
 
 /// One request. The path holds the query, exactly as it was signed.
 pub struct Request<'a> {
     pub target: Target<'a>,
     pub path: String,
-    /// Name and value of the one header that a venue may want.
-    pub header: Option<(&'static str, &'a str)>,
-    /// A JSON body makes it a POST.
-    pub body: Option<String>,
+    /// Names and values; the values may be secret.
+    pub headers: Vec<(&'static str, String)>,
+    /// A body makes it a POST.
+    pub body: Option<Body>,
     pub weight: u32,
+    /// A meter that the venue keeps for the account or the endpoint, beside the host's.
+    pub own_meter: Option<Target<'a>>,
+}
+
+/// What a POST carries.
+pub enum Body {
+    Json(String),
+    Form(String),
 }
 
 /// A reply that the venue's own rules judge further.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
+    pub headers: HeaderMap,
     pub body: String,
+}
+
+impl Reply {
+    /// A header that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        number(&self.headers, name)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,23 +88,23 @@ struct Host {
 }
 
 impl Host {
-    fn used(&mut self, now: Instant) -> u32 {
-        while self.spent.front().is_some_and(|(at, _)| now.duration_since(*at) >= MINUTE) {
+    fn used(&mut self, per: Duration, now: Instant) -> u32 {
+        while self.spent.front().is_some_and(|(at, _)| now.duration_since(*at) >= per) {
             self.spent.pop_front();
         }
         self.spent.iter().map(|(_, weight)| weight).sum()
     }
 
     /// Takes the weight, or says how long until it is free.
-    fn take(&mut self, weight: u32, allowance: u32, now: Instant) -> Result<(), Duration> {
-        let mut over = (self.used(now) + weight).saturating_sub(allowance);
+    fn take(&mut self, weight: u32, allowance: u32, per: Duration, now: Instant) -> Result<(), Duration> {
+        let mut over = (self.used(per, now) + weight).saturating_sub(allowance);
         if over == 0 || self.spent.is_empty() {
             self.spent.push_back((now, weight));
             return Ok(());
         }
-        let mut wait = MINUTE;
+        let mut wait = per;
         for (at, spent) in &self.spent {
-            wait = MINUTE.saturating_sub(now.duration_since(*at));
+            wait = per.saturating_sub(now.duration_since(*at));
             over = over.saturating_sub(*spent);
             if over == 0 {
                 break;
@@ -95,8 +114,8 @@ impl Host {
     }
 
     /// The venue counts more than we do: somebody else shares the address.
-    fn learn(&mut self, used: u32, now: Instant) {
-        let missing = used.saturating_sub(self.used(now));
+    fn learn(&mut self, used: u32, per: Duration, now: Instant) {
+        let missing = used.saturating_sub(self.used(per, now));
         if missing > 0 {
             self.spent.push_back((now, missing));
         }
@@ -116,8 +135,8 @@ impl Host {
     }
 }
 
-/// A host is its address and its budget: two venues behind one loopback address stay apart.
-type HostKey = (String, u32);
+/// Address and meter.
+type HostKey = (String, String);
 type Kept = (Instant, Arc<dyn Any + Send + Sync>);
 
 struct Inner {
@@ -155,13 +174,19 @@ impl Http {
 
     /// Sends when the host's budget allows. Replies that mean "later" come back as errors.
     pub async fn send(&self, request: Request<'_>) -> Result<Reply, VenueError> {
+        if let Some(own) = request.own_meter {
+            self.wait_for(own, 1).await?;
+        }
         self.wait_for(request.target, request.weight).await?;
         let url = format!("{}{}", request.target.base, request.path);
         let mut builder = match request.body {
-            Some(body) => self.0.client.post(url).header("content-type", "application/json").body(body),
+            Some(Body::Json(body)) => self.0.client.post(url).header("content-type", "application/json").body(body),
+            Some(Body::Form(body)) => {
+                self.0.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body)
+            }
             None => self.0.client.get(url),
         };
-        if let Some((name, value)) = request.header {
+        for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
         let response = builder.send().await.map_err(|error| VenueError::retry(kind(&error)))?;
@@ -199,17 +224,17 @@ impl Http {
 
     fn with_host<R>(&self, target: Target<'_>, act: impl FnOnce(&mut Host) -> R) -> R {
         let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        act(hosts.entry((target.base.to_owned(), target.per_minute)).or_default())
+        act(hosts.entry((target.base.to_owned(), target.meter.to_owned())).or_default())
     }
 
     async fn wait_for(&self, target: Target<'_>, weight: u32) -> Result<(), VenueError> {
         let patience = Instant::now() + LONGEST_WAIT;
-        let allowance = target.per_minute / 5 * 4;
+        let allowance = (target.budget * 4 / 5).max(1);
         loop {
             let now = Instant::now();
             let taken = self.with_host(target, |host| match host.silence_error(now) {
                 Some(error) => Err(error),
-                None => Ok(host.take(weight, allowance, now)),
+                None => Ok(host.take(weight, allowance, target.per, now)),
             })?;
             let Err(wait) = taken else { return Ok(()) };
             if now + wait > patience {
@@ -226,7 +251,9 @@ impl Http {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         if let Some(used) = number(&headers, "x-mbx-used-weight-1m") {
-            self.with_host(target, |host| host.learn(u32::try_from(used).unwrap_or(u32::MAX), Instant::now()));
+            self.with_host(target, |host| {
+                host.learn(u32::try_from(used).unwrap_or(u32::MAX), target.per, Instant::now())
+            });
         }
         let after = number(&headers, "retry-after").map(|seconds| Duration::from_secs(seconds).min(LONGEST_SILENCE));
         match status {
@@ -234,11 +261,12 @@ impl Http {
             418 => Err(self.silence(target, after.unwrap_or(DEFAULT_BAN), true)),
             500.. => Err(VenueError::Retry { after, reason: format!("HTTP {status}") }),
             300..=399 => Err(VenueError::retry(format!("HTTP {status}: a redirect, not followed"))),
-            _ => Ok(Reply { status, body: body_of(response).await? }),
+            _ => Ok(Reply { status, headers, body: body_of(response).await? }),
         }
     }
 
-    fn silence(&self, target: Target<'_>, after: Duration, banned: bool) -> VenueError {
+    /// Sends nothing more there for a while, and says so: what a venue asked for in words of its own.
+    pub fn silence(&self, target: Target<'_>, after: Duration, banned: bool) -> VenueError {
         tracing::warn!(
             host.base = target.base,
             silence.seconds = after.as_secs(),
@@ -247,8 +275,8 @@ impl Http {
         );
         self.with_host(target, |host| host.silence = Some(Silence { until: Instant::now() + after, banned }));
         match banned {
-            true => VenueError::Banned { after, reason: "HTTP 418".into() },
-            false => VenueError::Retry { after: Some(after), reason: "HTTP 429".into() },
+            true => VenueError::Banned { after, reason: "the venue refuses this address".into() },
+            false => VenueError::Retry { after: Some(after), reason: "too many requests".into() },
         }
     }
 }
@@ -287,11 +315,12 @@ mod tests {
     use crate::venues::mock::Mock;
 
     fn target(base: &str) -> Target<'_> {
-        Target { base, per_minute: 1000 }
+        Target { base, meter: "m", budget: 1000, per: MINUTE }
     }
 
     fn get<'a>(base: &'a str, path: &str) -> Request<'a> {
-        Request { target: target(base), path: path.into(), header: Some(("x-key", "secret")), body: None, weight: 1 }
+        let headers = vec![("x-key", "secret".to_owned())];
+        Request { target: target(base), path: path.into(), headers, body: None, weight: 1, own_meter: None }
     }
 
     #[tokio::test]
@@ -299,7 +328,10 @@ mod tests {
         let mock = Mock::start(|_| (429, "retry-after: 40", String::new())).await;
         let http = Http::new().unwrap();
         let first = http.send(get(&mock.base, "/a")).await.unwrap_err();
-        assert_eq!(first, VenueError::Retry { after: Some(Duration::from_secs(40)), reason: "HTTP 429".into() });
+        assert_eq!(
+            first,
+            VenueError::Retry { after: Some(Duration::from_secs(40)), reason: "too many requests".into() }
+        );
         let second = http.clone().send(get(&mock.base, "/b")).await.unwrap_err();
         assert!(matches!(second, VenueError::Retry { after: Some(left), .. } if left > Duration::from_secs(30)));
         assert_eq!(mock.seen(), ["GET /a"]);
@@ -337,12 +369,12 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut host = Host::default();
-        assert_eq!(host.take(500, 800, start), Ok(()));
-        assert_eq!(host.take(300, 800, after(50)), Ok(()));
-        assert_eq!(host.take(400, 800, after(50)), Err(Duration::from_secs(10)));
-        assert_eq!(host.take(600, 800, after(55)), Err(Duration::from_secs(55)));
-        assert_eq!(host.take(400, 800, after(60)), Ok(()));
-        assert_eq!(Host::default().take(9999, 800, start), Ok(()), "what can never fit is sent alone");
+        assert_eq!(host.take(500, 800, MINUTE, start), Ok(()));
+        assert_eq!(host.take(300, 800, MINUTE, after(50)), Ok(()));
+        assert_eq!(host.take(400, 800, MINUTE, after(50)), Err(Duration::from_secs(10)));
+        assert_eq!(host.take(600, 800, MINUTE, after(55)), Err(Duration::from_secs(55)));
+        assert_eq!(host.take(400, 800, MINUTE, after(60)), Ok(()));
+        assert_eq!(Host::default().take(9999, 800, MINUTE, start), Ok(()), "what can never fit is sent alone");
     }
 
     #[tokio::test]
@@ -352,17 +384,17 @@ mod tests {
         http.wait_for(host, 800).await.unwrap();
         let refused = http.clone().wait_for(host, 1).await.unwrap_err();
         assert!(matches!(refused, VenueError::Retry { after: Some(wait), .. } if wait > LONGEST_WAIT));
-        http.wait_for(Target { per_minute: 2400, ..host }, 400).await.unwrap();
+        http.wait_for(Target { meter: "other", ..host }, 400).await.unwrap();
     }
 
     #[test]
     fn what_the_venue_counts_beyond_ours_is_counted() {
         let now = Instant::now();
         let mut host = Host::default();
-        host.take(10, 800, now).unwrap();
-        host.learn(700, now);
-        host.learn(5, now);
-        assert_eq!(host.used(now), 700);
-        assert!(host.take(200, 800, now).is_err());
+        host.take(10, 800, MINUTE, now).unwrap();
+        host.learn(700, MINUTE, now);
+        host.learn(5, MINUTE, now);
+        assert_eq!(host.used(MINUTE, now), 700);
+        assert!(host.take(200, 800, MINUTE, now).is_err());
     }
 }

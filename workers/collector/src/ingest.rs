@@ -11,6 +11,7 @@ pub fn page_write(plan: &StreamPlan, page: Page, read_at: Timestamp) -> PageWrit
     let mut write = PageWrite {
         stream: plan.stream.clone(),
         quarantined: page.parsed.unreadable.into_iter().map(|u| Quarantined { reason: u.reason, raw: u.raw }).collect(),
+        cash_flows: page.parsed.cash_flows,
         nav_points: page.nav_points,
         new_streams: page.new_streams,
         cursor: page.cursor,
@@ -54,7 +55,7 @@ fn place(write: &mut PageWrite, record: Record) {
 /// The sealed credential, opened for one pass.
 pub fn credentials(credential: Credential) -> Credentials {
     match credential {
-        Credential::ApiKey { key, secret } => Credentials::ApiKey { key, secret },
+        Credential::ApiKey { key, secret, passphrase } => Credentials::ApiKey { key, secret, passphrase },
         Credential::Wallet { address } => Credentials::Wallet { address },
     }
 }

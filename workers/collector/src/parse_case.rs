@@ -14,7 +14,7 @@ use crate::error::VenueError;
 use crate::pricing::PriceBook;
 use crate::venues::holdings::Holdings;
 use crate::venues::wire::Dec;
-use crate::venues::{Parsed, Record, Unreadable, binance, hyperliquid};
+use crate::venues::{Parsed, Record, Unreadable, definition};
 
 /// A recorded reply and what is needed to read it.
 #[derive(Debug, Deserialize)]
@@ -198,11 +198,8 @@ fn exact<T: Serialize>(value: &T) -> Value {
 pub fn parse_case(case_json: &str) -> Result<Vec<Value>, String> {
     let case: Case = serde_json::from_str(case_json).map_err(|error| format!("not a recorded case: {error}"))?;
     let venue: Venue = case.venue.parse().map_err(|error| format!("{error}"))?;
-    let lines = match venue {
-        Venue::Binance => binance::case::read(&case)?,
-        Venue::Hyperliquid => hyperliquid::case::read(&case)?,
-    };
-    Ok(lines.0)
+    let Some(definition) = definition(venue) else { return Err(format!("{venue} has no parsers")) };
+    Ok((definition.read_case)(&case)?.0)
 }
 
 #[cfg(test)]
@@ -214,64 +211,28 @@ mod tests {
 
     use super::*;
 
-    /// Recorded, and no canonical meaning: nothing is printed.
-    const NOTHING: [&str; 10] = [
-        "binance/spot_asset_dividends.json",
-        "binance/spot_deposits.json",
-        "binance/spot_dust_log.json",
-        "binance/spot_margin_forced_liquidations.json",
-        "binance/usdm_orders.json",
-        "binance/usdm_ws_account_update.json",
-        "hyperliquid/delegator_history.json",
-        "hyperliquid/ledger_transfers.json",
-        "hyperliquid/user_ledger_updates.json",
-        "hyperliquid/user_rate_limit.json",
-    ];
+    /// `expected.json` beside a venue's recorded cases: what is to come of those without a `canonical`
+    /// or a `snapshot`, and where ccxt's reading is another.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Expected {
+        /// Cases that give no line, and why.
+        nothing: BTreeMap<String, String>,
+        /// What is found at a pointer in a line (the first, unless said).
+        sensible: Vec<Sensible>,
+        /// Cases whose `expected` (ccxt's reading) differs from ours in a field, and why.
+        ccxt: BTreeMap<String, BTreeMap<String, String>>,
+    }
 
-    /// Recorded without `canonical` or `snapshot`: what we make of them nevertheless. The value is
-    /// found at the pointer, in the first line.
-    const SENSIBLE: [(&str, &str, &str); 27] = [
-        ("binance/coinm_position_risk_recorded.json", "/snapshot/shortExposureUsd", "300"),
-        ("binance/coinm_position_risk_recorded.json", "/snapshot/futuresUpnlUsd", "2.946352756"),
-        ("binance/error_bad_key.json", "/error/class", "\"key_refused\""),
-        ("binance/error_timestamp.json", "/error/class", "\"clock\""),
-        ("binance/error_timestamp.json", "/error/retryable", "true"),
-        ("binance/spot_api_restrictions_clean.json", "/permissions/readOnly", "true"),
-        ("binance/spot_api_restrictions_pm_flag_on.json", "/permissions/rights", "[\"enablePortfolioMarginTrading\"]"),
-        ("binance/spot_daily_snapshot.json", "/nav/0/navUsd", "null"),
-        ("binance/spot_funding_wallet.json", "/snapshot/navUsd", "1"),
-        ("binance/spot_ticker_24h.json", "/prices/BNBBTC", "4.000002"),
-        ("binance/spot_wallet_balances.json", "/snapshot/navUsd", "null"),
-        ("binance/usdm_account_v2.json", "/snapshot/navUsd", "23.72469206"),
-        ("binance/usdm_account_v2.json", "/snapshot/unpricedAssets", "[\"BUSD\"]"),
-        ("binance/usdm_balance_rotki.json", "/snapshot/navUsd", "125.55"),
-        ("binance/usdm_balances.json", "/snapshot/navUsd", "122607.35137903"),
-        ("binance/usdm_daily_snapshot.json", "/nav/0/navUsd", "118.99782335"),
-        ("binance/usdm_klines.json", "/prices/2017-07-03T00:00:00.000Z", "0.015771"),
-        ("binance/usdm_mark_price.json", "/prices/BTCUSDT", "11793.63104562"),
-        ("binance/usdm_user_trades_doc_sign.json", "/feeUsd", "-0.0781901"),
-        ("hyperliquid/all_mids.json", "/prices/BTC", "30135"),
-        ("hyperliquid/error_rate_limit.json", "/error/class", "\"retry\""),
-        ("hyperliquid/meta.json", "/symbols/15", "\"kPEPE-PERP\""),
-        ("hyperliquid/portfolio_nav_history.json", "/nav/1/navUsd", "28881.476403"),
-        ("hyperliquid/spot_balances.json", "/snapshot/navUsd", "2.77363"),
-        // The perpetual value of 147.412857 is backed by the spot balance, and is not added to it.
-        ("hyperliquid/sub_accounts_portfolio_margin.json", "/snapshot/navUsd", "894.08996004"),
-        ("hyperliquid/user_role_vault.json", "/permissions/role", "\"vault\""),
-        ("hyperliquid/vault_equities.json", "/snapshot/navUsd", "688636.0353219999"),
-    ];
-
-    /// Pushed fills without a `canonical`: the row of the fill, of the type that the order's name says.
-    const PUSHED: [(&str, &str, &str, &str); 3] = [
-        ("binance/usdm_ws_order_update_adl.json", "binance:usdm:BTCUSDT:12346001", "adl", "-2.605"),
-        (
-            "binance/usdm_ws_order_update_liquidation.json",
-            "binance:usdm:BTCUSDT:12345999",
-            "liquidation",
-            "-5.73937084",
-        ),
-        ("binance/usdm_ws_order_update_settlement.json", "binance:usdm:BTCUSDT:12346002", "system_close", "-10.25"),
-    ];
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sensible {
+        case: String,
+        #[serde(default)]
+        line: usize,
+        pointer: String,
+        value: Value,
+    }
 
     fn root() -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -285,12 +246,24 @@ mod tests {
         std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// The folders of recorded cases; two venues may share one.
+    fn folders() -> Vec<String> {
+        let folders = std::fs::read_dir(root()).unwrap();
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn expected(folder: &str) -> Expected {
+        serde_json::from_str(&text(&format!("{folder}/expected.json"))).unwrap_or_else(|e| panic!("{folder}: {e}"))
+    }
+
+    fn fixtures_of(folder: &str) -> BTreeSet<String> {
+        let files = std::fs::read_dir(root().join(folder)).unwrap();
+        let names = files.map(|file| format!("{folder}/{}", file.unwrap().file_name().to_string_lossy()));
+        names.filter(|name| !name.ends_with("/expected.json")).collect()
+    }
+
     fn all_fixtures() -> BTreeSet<String> {
-        let of_venue = |venue: &'static str| {
-            let files = std::fs::read_dir(root().join(venue)).unwrap();
-            files.map(move |file| format!("{venue}/{}", file.unwrap().file_name().to_string_lossy()))
-        };
-        of_venue("binance").chain(of_venue("hyperliquid")).collect()
+        folders().iter().flat_map(|folder| fixtures_of(folder)).collect()
     }
 
     /// Numbers are compared as exact decimals, everything else as written.
@@ -333,35 +306,96 @@ mod tests {
 
     #[test]
     fn the_other_recorded_cases_have_a_sensible_outcome() {
-        for (name, pointer, expected) in SENSIBLE {
-            let lines = lines(name);
-            let ours = lines[0].pointer(pointer).unwrap_or_else(|| panic!("{name}: {lines:?}"));
-            let expected: Value = serde_json::from_str(expected).unwrap();
-            assert!(same(ours, &expected), "{name}: {pointer} is {ours}, not {expected}");
+        for folder in folders() {
+            let expected = expected(&folder);
+            for Sensible { case, line, pointer, value } in expected.sensible {
+                let name = format!("{folder}/{case}");
+                let lines = lines(&name);
+                let ours = lines.get(line).and_then(|line| line.pointer(&pointer));
+                let ours = ours.unwrap_or_else(|| panic!("{name}: nothing at {pointer}: {lines:?}"));
+                assert!(same(ours, &value), "{name}: {pointer} is {ours}, not {value}");
+            }
+            for case in expected.nothing.keys() {
+                assert_eq!(lines(&format!("{folder}/{case}")), [] as [Value; 0], "{folder}/{case}");
+            }
         }
-        for (name, key, kind, net) in PUSHED {
-            let lines = lines(name);
-            assert_eq!((lines[0]["key"].as_str(), lines[0]["eventType"].as_str()), (Some(key), Some(kind)), "{name}");
-            assert_eq!(lines[0]["netPnlImpactUsd"].to_string(), net, "{name}");
+    }
+
+    /// ccxt's fill beside ours: the fields in which they differ.
+    fn differences(ours: &Value, theirs: &Value) -> BTreeSet<&'static str> {
+        let decimal = |value: &Value| match value {
+            Value::Number(number) => parse_decimal(number.as_str()).ok(),
+            _ => None,
+        };
+        let close = |a: &Value, b: &Value| match (decimal(a), decimal(b)) {
+            // ccxt calculates with doubles.
+            (Some(a), Some(b)) => (a - b).abs() <= b.abs() * rust_decimal::Decimal::new(1, 9),
+            (a, b) => a == b,
+        };
+        let mut differ = BTreeSet::new();
+        let ours_at = ours["occurredAt"].as_str().map(|at| at.parse::<Timestamp>().unwrap().millis());
+        if ours_at != theirs["timestamp"].as_i64() {
+            differ.insert("timestamp");
         }
-        for name in NOTHING {
-            assert_eq!(lines(name), [] as [Value; 0], "{name}");
+        if ours["side"] != theirs["side"] {
+            differ.insert("side");
         }
+        for (our, their) in [("price", "price"), ("qty", "amount")] {
+            if !close(&ours[our], &theirs[their]) {
+                differ.insert(their);
+            }
+        }
+        let in_dollars =
+            theirs["fee"]["currency"].as_str().is_some_and(|asset| crate::pricing::PEGGED.contains(&asset));
+        if in_dollars && !close(&ours["feeUsd"], &theirs["fee"]["cost"]) {
+            differ.insert("fee");
+        }
+        differ
+    }
+
+    #[test]
+    fn where_ccxt_reads_a_fill_otherwise_the_reason_is_written_down() {
+        let (mut compared, mut unexplained) = (0, vec![]);
+        for folder in folders() {
+            let reasons = expected(&folder).ccxt;
+            for name in fixtures_of(&folder) {
+                let fixture: Value = serde_json::from_str(&text(&name)).unwrap();
+                let case = name.split_once('/').unwrap().1;
+                let told: BTreeSet<&str> =
+                    reasons.get(case).into_iter().flatten().map(|(field, _)| field.as_str()).collect();
+                let theirs = fixture["expected"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let is_fill =
+                    |row: &&Value| row["side"].is_string() && row["price"].is_number() && row["amount"].is_number();
+                let theirs: Vec<&Value> = theirs.iter().filter(is_fill).collect();
+                let ours = if theirs.is_empty() || !fixture["canonical"].is_array() { vec![] } else { lines(&name) };
+                let mut differ = BTreeSet::new();
+                for their in &theirs {
+                    // ccxt sorts by time and leaves the order of equals to chance: the best match is meant.
+                    let best = ours.iter().map(|our| differences(our, their)).min_by_key(BTreeSet::len);
+                    differ.extend(best.unwrap_or_default());
+                    compared += usize::from(!ours.is_empty());
+                }
+                if differ != told {
+                    unexplained.push(format!("{name}: ccxt differs in {differ:?}; expected.json explains {told:?}"));
+                }
+            }
+        }
+        assert_eq!(unexplained, [] as [String; 0]);
+        assert!(compared >= 100, "{compared}");
     }
 
     #[test]
     fn no_recorded_case_is_left_out() {
-        let listed: BTreeSet<String> = SENSIBLE
-            .iter()
-            .map(|(name, ..)| *name)
-            .chain(PUSHED.iter().map(|(name, ..)| *name))
-            .chain(NOTHING)
-            .map(Into::into)
-            .collect();
-        for name in all_fixtures() {
-            let fixture: Value = serde_json::from_str(&text(&name)).unwrap();
-            let told = fixture["canonical"].is_array() || fixture["snapshot"].is_object();
-            assert!(told != listed.contains(&name), "{name}");
+        for folder in folders() {
+            let expected = expected(&folder);
+            let listed: BTreeSet<&String> =
+                expected.nothing.keys().chain(expected.sensible.iter().map(|s| &s.case)).collect();
+            for name in fixtures_of(&folder) {
+                let fixture: Value = serde_json::from_str(&text(&name)).unwrap();
+                let told = fixture["canonical"].is_array() || fixture["snapshot"].is_object();
+                let case = name.split_once('/').unwrap().1.to_owned();
+                assert!(told || listed.contains(&case), "{name} is in no list");
+            }
         }
     }
 
@@ -372,7 +406,7 @@ mod tests {
         };
         assert!(case("binance", "/api/v3/order").unwrap_err().contains("/fapi/v1/userTrades"));
         assert!(case("hyperliquid", "exchange").unwrap_err().contains("userFillsByTime"));
-        assert!(case("kraken", "/0/private/Ledgers").unwrap_err().contains("kraken"));
+        assert!(case("mtgox", "/0/private/Ledgers").unwrap_err().contains("mtgox"));
         assert!(parse_case("{").unwrap_err().starts_with("not a recorded case"));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codash_domain::{AccountStatus, Event, Timestamp};
+use codash_domain::{AccountStatus, Event, Standing, Timestamp};
 use codash_store::streams::{Opened, StreamFault, StreamRow};
 use codash_store::{Lease, Store};
 use serde_json::value::RawValue;
@@ -180,19 +180,19 @@ impl Turn<'_> {
             (status, detail) = (AccountStatus::Degraded, Some(format!("balances and positions: {fault}")));
         }
         let now = self.venues.clock.now();
-        self.store.account_checked(&self.lease, status, detail.as_deref(), now, attested).await?;
+        self.store.account_checked(&self.lease, status, detail.as_deref(), now, attested.as_ref()).await?;
         Ok(if waiting { Duration::ZERO } else { self.settings.every })
     }
 
-    /// Reads the key's rights when it is time. True when they were read just now.
-    async fn attest(&self, venue: &dyn VenueAccount, opened: &Opened) -> Result<bool, VenueError> {
+    /// Reads the key's rights when it is time.
+    async fn attest(&self, venue: &dyn VenueAccount, opened: &Opened) -> Result<Option<Standing>, VenueError> {
         let now = self.venues.clock.now();
         let fresh = opened.attested_at.is_some_and(|at| at.plus(ATTEST_EVERY) > now);
         if fresh && opened.status != AccountStatus::Error {
-            return Ok(false);
+            return Ok(None);
         }
         match venue.attest().await? {
-            Attestation::ReadOnly | Attestation::Keyless => Ok(true),
+            Attestation::Accepted(standing) => Ok(Some(standing)),
             Attestation::TooPowerful { rights } => Err(VenueError::KeyRefused {
                 reason: format!("it may do more than read; remove these rights at the venue: {}", rights.join(", ")),
             }),
@@ -284,7 +284,9 @@ impl Turn<'_> {
     /// Looks again for prices that were missing, and fills them in.
     async fn reprice(&self, venue: &dyn VenueAccount, report: &mut PassReport) -> Result<(), codash_store::Error> {
         let mut streams: BTreeMap<String, Vec<Box<RawValue>>> = BTreeMap::new();
-        for (stream, raw) in self.store.unpriced_records(&self.lease, REPRICED_AT_ONCE).await? {
+        for (stream, raw) in
+            self.store.unpriced_records(&self.lease, REPRICED_AT_ONCE, self.settings.ignore_due).await?
+        {
             streams.entry(stream).or_default().extend(RawValue::from_string(raw));
         }
         for (stream, records) in streams {
@@ -292,7 +294,8 @@ impl Turn<'_> {
                 Ok(parsed) => {
                     let events: Vec<Event> =
                         parsed.records.into_iter().map(|r| r.event).filter(|e| !e.unpriced).collect();
-                    report.restated += self.store.commit_reread(&self.lease, &events).await?.restated;
+                    let flows: Vec<_> = parsed.cash_flows.into_iter().filter(|f| f.value_usd.is_some()).collect();
+                    report.restated += self.store.commit_reread(&self.lease, &events, &flows).await?.restated;
                 }
                 Err(fault) => tracing::warn!(fault.class = fault.class(), fault = %fault, "prices are still missing"),
             }
@@ -328,7 +331,7 @@ impl Turn<'_> {
             VenueError::KeyRefused { .. } => (AccountStatus::Error, REFUSED_PAUSE),
             _ => (AccountStatus::Degraded, Duration::from_secs(600)),
         };
-        self.store.account_checked(&self.lease, status, Some(&fault.to_string()), now, false).await?;
+        self.store.account_checked(&self.lease, status, Some(&fault.to_string()), now, None).await?;
         Ok(pause)
     }
 }

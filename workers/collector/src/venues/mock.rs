@@ -73,10 +73,9 @@ impl Mock {
 
     /// All venues at this address, at this instant.
     pub fn venues(&self, now: Timestamp) -> Venues {
-        let base = || self.base.clone();
         Venues {
             http: Http::new().unwrap(),
-            endpoints: Endpoints { binance_spot: base(), binance_usdm: base(), hyperliquid: base() },
+            endpoints: Endpoints::all_at(&self.base),
             clock: Arc::new(FixedClock::at(now)) as Arc<dyn Clock>,
         }
     }

@@ -1,24 +1,30 @@
-//! The venues: one file (or one folder of the same shape) each, and the registry.
+//! The venues: one file (or one folder of the same shape) each, and what they share.
 //!
 //! A venue mirrors the wire in structs, parses purely, signs only listed read endpoints, and says
-//! what it can and cannot give. To add one: write `venues/<name>.rs`, add it to [`connect`] and
-//! [`crate::parse_case`], and put its recorded responses under `fixtures/<name>/`.
+//! what it can and cannot give. How to add one: `docs/adding-a-venue.md`; the list of them: [`registry`].
 
 pub mod binance;
+pub mod clock;
+pub mod closes;
 pub mod holdings;
 pub mod hyperliquid;
 #[cfg(test)]
 pub mod mock;
 pub mod paging;
+pub mod reads;
+pub mod registry;
 pub mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use codash_domain::{Clock, Event, Snapshot, Timestamp, Usd, Venue};
+use codash_domain::{CashFlow, Clock, Event, Snapshot, Standing, Timestamp, Usd};
+use secrecy::SecretString;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub use self::registry::{Definition, Host, Needs, connect, definition};
 use crate::error::VenueError;
 
 /// What a record counts as.
@@ -62,6 +68,7 @@ pub struct Unreadable {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parsed {
     pub records: Vec<Record>,
+    pub cash_flows: Vec<CashFlow>,
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -97,10 +104,8 @@ pub struct StreamPlan {
 /// What the venue says about the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attestation {
-    /// The venue confirms that the key can only read.
-    ReadOnly,
-    /// Nothing here can trade by its nature: an address.
-    Keyless,
+    /// The account may be read; how sure it is that nothing else is possible is in the standing.
+    Accepted(Standing),
     /// Refused: these rights must be removed first, in the venue's own words.
     TooPowerful { rights: Vec<String> },
     /// The address or key does not belong to an account that holds positions; the reason.
@@ -112,12 +117,12 @@ pub enum Attestation {
 pub enum Credentials {
     ApiKey {
         key: String,
-        secret: secrecy::SecretString,
+        secret: SecretString,
+        /// The third secret of venues that have one.
+        passphrase: Option<SecretString>,
     },
     /// Lower case, `0x` and 40 hex digits.
-    Wallet {
-        address: String,
-    },
+    Wallet { address: String },
 }
 
 impl std::fmt::Debug for Credentials {
@@ -152,21 +157,27 @@ pub trait VenueAccount: Send + Sync {
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError>;
 }
 
-/// Base URLs: the operator's setting, never a tenant's.
-#[derive(Debug, Clone)]
-pub struct Endpoints {
-    pub binance_spot: String,
-    pub binance_usdm: String,
-    pub hyperliquid: String,
-}
+/// Base URLs by the name of their setting: the operator's, never a tenant's. What is not set is the
+/// venue's own address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints(BTreeMap<&'static str, String>);
 
-impl Default for Endpoints {
-    fn default() -> Self {
-        Self {
-            binance_spot: "https://api.binance.com".into(),
-            binance_usdm: "https://fapi.binance.com".into(),
-            hyperliquid: "https://api.hyperliquid.xyz".into(),
-        }
+impl Endpoints {
+    #[must_use]
+    pub fn with(mut self, host: &Host, base: impl Into<String>) -> Self {
+        self.0.insert(host.setting, base.into());
+        self
+    }
+
+    /// The address of a host, without a trailing slash.
+    pub fn base(&self, host: &Host) -> &str {
+        self.0.get(host.setting).map_or(host.usual, String::as_str).trim_end_matches('/')
+    }
+
+    /// Every host of every venue at one address.
+    pub fn all_at(base: &str) -> Self {
+        let hosts = registry::REGISTRY.iter().flat_map(|venue| venue.hosts);
+        hosts.fold(Self::default(), |endpoints, host| endpoints.with(host, base))
     }
 }
 
@@ -176,22 +187,4 @@ pub struct Venues {
     pub http: crate::http::Http,
     pub endpoints: Endpoints,
     pub clock: Arc<dyn Clock>,
-}
-
-/// Opens an account. Nothing is sent: a wrong key shows itself at the first read.
-pub fn connect(venues: &Venues, venue: Venue, credentials: Credentials) -> Result<Arc<dyn VenueAccount>, VenueError> {
-    match (venue, credentials) {
-        (Venue::Binance, Credentials::ApiKey { key, secret }) => {
-            Ok(Arc::new(binance::Binance::new(venues.clone(), key, secret)?))
-        }
-        (Venue::Hyperliquid, Credentials::Wallet { address }) => {
-            Ok(Arc::new(hyperliquid::Hyperliquid::new(venues.clone(), &address)?))
-        }
-        (Venue::Binance, Credentials::Wallet { .. }) => {
-            Err(VenueError::KeyRefused { reason: "binance needs an API key and its secret, not an address".into() })
-        }
-        (Venue::Hyperliquid, Credentials::ApiKey { .. }) => {
-            Err(VenueError::KeyRefused { reason: "hyperliquid needs the address of the account, and no key".into() })
-        }
-    }
 }

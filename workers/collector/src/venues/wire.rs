@@ -4,7 +4,7 @@ use std::fmt;
 
 use codash_domain::money::decimal_from_json;
 use codash_domain::text::clean;
-use codash_domain::{Event, EventType, Timestamp, Usd};
+use codash_domain::{CashFlow, Event, EventType, Timestamp, Usd};
 use rust_decimal::Decimal;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
@@ -85,17 +85,40 @@ pub fn unreadable(raw: &RawValue, reason: impl AsRef<str>) -> Unreadable {
     Unreadable { reason: clean(reason.as_ref(), 300), raw: raw.get().into() }
 }
 
-/// Reads each record of a page: into an event, into nothing (`Ok(None)`), or aside as unreadable.
-pub fn parse_each<T: DeserializeOwned>(
+/// What a readable record turned out to be.
+#[derive(Debug)]
+pub enum Meaning {
+    Event(Record),
+    /// Money that moved without being earned or lost; a conversion is two flows.
+    CashFlows(Vec<CashFlow>),
+    /// A record that means several things at once.
+    Several(Vec<Record>, Vec<CashFlow>),
+    /// A record that says nothing about money, or what another record says.
+    Nothing,
+}
+
+impl From<Option<Record>> for Meaning {
+    fn from(record: Option<Record>) -> Self {
+        record.map_or(Self::Nothing, Self::Event)
+    }
+}
+
+/// Reads each record of a page, or sets it aside as unreadable.
+pub fn parse_each<T: DeserializeOwned, M: Into<Meaning>>(
     rows: &[Box<RawValue>],
-    parse: impl Fn(T, &str) -> Result<Option<Record>, String>,
+    parse: impl Fn(T, &str) -> Result<M, String>,
 ) -> Parsed {
     let mut parsed = Parsed::default();
     for raw in rows {
         let outcome = record::<T>(raw).and_then(|wire| parse(wire, raw.get()).map_err(|why| unreadable(raw, why)));
-        match outcome {
-            Ok(Some(record)) => parsed.records.push(record),
-            Ok(None) => {}
+        match outcome.map(Into::into) {
+            Ok(Meaning::Event(record)) => parsed.records.push(record),
+            Ok(Meaning::CashFlows(flows)) => parsed.cash_flows.extend(flows),
+            Ok(Meaning::Several(records, flows)) => {
+                parsed.records.extend(records);
+                parsed.cash_flows.extend(flows);
+            }
+            Ok(Meaning::Nothing) => {}
             Err(bad) => parsed.unreadable.push(bad),
         }
     }
@@ -144,7 +167,7 @@ mod tests {
             _id: Text,
         }
         let page = rows("x", r#"[{"id":1},{"id":[]},{"no":1},7,{"id":"4","new field":{}}]"#).unwrap();
-        let parsed = parse_each(&page, |_: Wire, _| Ok(None));
+        let parsed = parse_each(&page, |_: Wire, _| Ok(Meaning::Nothing));
         let raw: Vec<&str> = parsed.unreadable.iter().map(|bad| bad.raw.as_str()).collect();
         assert_eq!(raw, [r#"{"id":[]}"#, r#"{"no":1}"#, "7"]);
         assert!(matches!(rows("x", r#"{"not":"a list"}"#), Err(VenueError::Unreadable { .. })));

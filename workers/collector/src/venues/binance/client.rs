@@ -1,9 +1,10 @@
 //! Sending to Binance: two hosts, their clocks, one retry where the documents allow it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use codash_domain::Timestamp;
 use codash_domain::money::parse_decimal;
 use rust_decimal::Decimal;
@@ -13,36 +14,32 @@ use serde_json::value::RawValue;
 
 use super::fault::{self, Fault};
 use super::markets::Markets;
-use super::{sign, state};
+use super::{Hosts, sign, state};
 use crate::error::VenueError;
 use crate::http::{Request, Target};
-use crate::pricing::{MINUTE_MILLIS, Need, PriceBook, product};
-use crate::venues::Venues;
+use crate::pricing::{Need, PriceBook, product};
+use crate::venues::clock::CLOCK_EVERY;
+use crate::venues::closes::Closes;
+use crate::venues::reads::Listed;
 use crate::venues::wire::{Dec, Millis, Text, read};
+use crate::venues::{Venues, clock, closes};
 
-/// Weight per minute that each host grants an address.
-const SPOT_BUDGET: u32 = 6000;
-const USDM_BUDGET: u32 = 2400;
-const CLOCK_EVERY: Duration = Duration::from_secs(30 * 60);
 const MARKETS_EVERY: Duration = Duration::from_secs(3600);
-const DRIFT_ALARM_MILLIS: i64 = 1000;
 /// Candles in one reply.
 const CANDLES_LIMIT: i64 = 1000;
 
 /// An account at Binance.
 pub struct Binance {
     pub(super) venues: Venues,
+    pub(super) hosts: &'static Hosts,
     pub(super) key: String,
     pub(super) secret: SecretString,
 }
 
 impl Binance {
     fn target(&self, path: &str) -> Target<'_> {
-        let endpoints = &self.venues.endpoints;
-        match path.starts_with("/fapi/") {
-            true => Target { base: endpoints.binance_usdm.trim_end_matches('/'), per_minute: USDM_BUDGET },
-            false => Target { base: endpoints.binance_spot.trim_end_matches('/'), per_minute: SPOT_BUDGET },
-        }
+        let host = if path.starts_with("/fapi/") { &self.hosts.usdm } else { &self.hosts.spot };
+        host.target(&self.venues.endpoints)
     }
 
     /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
@@ -82,22 +79,23 @@ impl Binance {
         params: &[(&str, String)],
     ) -> Result<Result<String, Fault>, VenueError> {
         let now = self.server_now(path).await?;
-        let signed = sign::signed("GET", path, params, now, &self.secret)?;
-        self.ask(path, signed, Some(("X-MBX-APIKEY", &self.key))).await
+        let signed = sign::signed(Listed::new(sign::READS, "GET", path)?, params, now, &self.secret)?;
+        self.ask(path, signed, vec![("X-MBX-APIKEY", self.key.clone())]).await
     }
 
     /// A public read.
     async fn public(&self, path: &'static str, params: &[(&str, String)]) -> Result<Result<String, Fault>, VenueError> {
-        self.ask(path, sign::public("GET", path, params)?, None).await
+        self.ask(path, sign::public(Listed::new(sign::READS, "GET", path)?, params), vec![]).await
     }
 
     async fn ask(
         &self,
         path: &str,
         full: String,
-        header: Option<(&'static str, &str)>,
+        headers: Vec<(&'static str, String)>,
     ) -> Result<Result<String, Fault>, VenueError> {
-        let request = Request { target: self.target(path), path: full, header, body: None, weight: sign::weight(path) };
+        let (target, weight) = (self.target(path), sign::weight(path));
+        let request = Request { target, path: full, headers, body: None, weight, own_meter: None };
         let reply = self.venues.http.send(request).await?;
         if let Some(fault) = fault::of_body(&reply.body) {
             return Ok(Err(fault));
@@ -112,12 +110,9 @@ impl Binance {
 
     /// The server's time at the host of `path`.
     pub(super) async fn server_now(&self, path: &str) -> Result<Timestamp, VenueError> {
-        let offset = self.offset(path, CLOCK_EVERY).await?;
-        let now = self.venues.clock.now();
-        Ok(Timestamp::from_millis(now.millis().saturating_add(offset)).unwrap_or(now))
+        Ok(clock::corrected(&self.venues, self.offset(path, CLOCK_EVERY).await?))
     }
 
-    /// Server minus local, measured at the middle of a round trip and kept for every account.
     async fn offset(&self, path: &str, oldest: Duration) -> Result<i64, VenueError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -126,18 +121,11 @@ impl Binance {
         }
         let time_path = if path.starts_with("/fapi/") { "/fapi/v1/time" } else { "/api/v3/time" };
         let name = format!("{}{time_path} offset", self.target(path).base);
-        if let Some(offset) = self.venues.http.recall::<i64>(&name, oldest) {
-            return Ok(*offset);
-        }
-        let before = self.venues.clock.now().millis();
-        let body = self.public(time_path, &[]).await?.map_err(Fault::into_error)?;
-        let after = self.venues.clock.now().millis();
-        let time: Time = read(time_path, &body)?;
-        let offset = time.server_time.0.millis() - i64::midpoint(before, after);
-        if offset.abs() > DRIFT_ALARM_MILLIS {
-            tracing::warn!(venue.name = "binance", clock.offset_millis = offset, "our clock and the venue's differ");
-        }
-        Ok(*self.venues.http.keep(name, offset))
+        clock::offset(&self.venues, name, oldest, async {
+            let body = self.public(time_path, &[]).await?.map_err(Fault::into_error)?;
+            Ok(read::<Time>(time_path, &body)?.server_time.0)
+        })
+        .await
     }
 
     /// Base and quote of every spot market.
@@ -187,35 +175,9 @@ impl Binance {
 
     /// The venue's own minute closes for what a page needs.
     pub(super) async fn minute_prices(&self, needs: BTreeSet<Need>) -> Result<PriceBook, VenueError> {
-        let shared = self.venues.http.minute_prices(self.target("/api/v3/klines").base);
-        let mut book = PriceBook::default();
-        let mut asked: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
-        for (asset, minute) in needs {
-            match shared.lock().unwrap_or_else(PoisonError::into_inner).usd(&asset, minute) {
-                Some(price) => book.insert(&asset, minute, price),
-                None => asked.entry(asset).or_default().push(minute),
-            }
-        }
-        let over = self.server_now("/api/v3/klines").await?.minus(chrono::TimeDelta::minutes(1));
-        for (asset, minutes) in asked {
-            for (minute, price) in self.closes(&asset, &minutes).await? {
-                book.insert(&asset, minute, price);
-                // The close of a minute that is not over yet will change.
-                if minute <= over {
-                    shared.lock().unwrap_or_else(PoisonError::into_inner).insert(&asset, minute, price);
-                }
-            }
-        }
-        Ok(book)
-    }
-
-    /// Closes of an asset against USDT, or of USDT against it (`USDTTRY`).
-    async fn closes(&self, asset: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-        if let Some(closes) = self.closes_of(&format!("{asset}USDT"), minutes).await? {
-            return Ok(closes);
-        }
-        let inverse = self.closes_of(&format!("USDT{asset}"), minutes).await?.unwrap_or_default();
-        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+        let base = self.target("/api/v3/klines").base;
+        let now = self.server_now("/api/v3/klines").await?;
+        closes::minute_prices(&self.venues.http, base, now, needs, self).await
     }
 
     /// Closes of a market at these minutes alone; `None` when there is no such market.
@@ -226,7 +188,7 @@ impl Binance {
     ) -> Result<Option<Vec<(Timestamp, Decimal)>>, VenueError> {
         const PATH: &str = "/api/v3/klines";
         let mut closes = Vec::new();
-        for (start, count) in runs(minutes, CANDLES_LIMIT) {
+        for (start, count) in closes::runs(minutes, CANDLES_LIMIT) {
             let params = [
                 ("symbol", market.to_owned()),
                 ("interval", "1m".into()),
@@ -243,17 +205,16 @@ impl Binance {
     }
 }
 
-/// Runs of at most `longest` minutes that hold all of `minutes`, which are in order.
-pub(crate) fn runs(minutes: &[Timestamp], longest: i64) -> Vec<(Timestamp, i64)> {
-    let mut runs: Vec<(Timestamp, i64)> = Vec::new();
-    for minute in minutes {
-        let reach = runs.last().map(|(start, _)| (minute.millis() - start.millis()) / MINUTE_MILLIS + 1);
-        match (runs.last_mut(), reach) {
-            (Some(run), Some(reach)) if reach <= longest => run.1 = reach,
-            _ => runs.push((*minute, 1)),
+#[async_trait]
+impl Closes for Binance {
+    /// Closes against USDT, or of USDT against the asset (`USDTTRY`).
+    async fn closes(&self, asset: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
+        if let Some(closes) = self.closes_of(&format!("{asset}USDT"), minutes).await? {
+            return Ok(closes);
         }
+        let inverse = self.closes_of(&format!("USDT{asset}"), minutes).await?.unwrap_or_default();
+        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
     }
-    runs
 }
 
 /// Dollars per unit of an asset, from the markets that there are.

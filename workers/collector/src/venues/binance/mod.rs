@@ -12,15 +12,15 @@ pub mod sign;
 pub mod state;
 pub mod streams;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use codash_domain::{Snapshot, Timestamp};
-use secrecy::SecretString;
+use codash_domain::{Assurance, Snapshot, Standing, Timestamp, Venue};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(crate) use client::runs;
 pub use client::{Binance, klines};
 pub use sign::READS;
 
@@ -29,24 +29,60 @@ use self::streams::{FillCursor, HORIZON_MILLIS, WINDOW_MILLIS};
 use super::holdings::Holdings;
 use super::paging::{TimeCursor, cursor, ids, times};
 use super::wire::rows;
-use super::{Attestation, Page, Parsed, StreamPlan, VenueAccount, Venues};
+use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
 use crate::error::VenueError;
 use crate::pricing::{Prices, needs};
+
+/// Where the two wallets answer.
+#[derive(Debug)]
+pub struct Hosts {
+    pub spot: Host,
+    pub usdm: Host,
+}
+
+static HOSTS: Hosts = Hosts {
+    spot: Host {
+        setting: "CODASH_VENUE_BINANCE_SPOT_URL",
+        usual: "https://api.binance.com",
+        budget: 6000,
+        per: Duration::from_secs(60),
+    },
+    usdm: Host {
+        setting: "CODASH_VENUE_BINANCE_USDM_URL",
+        usual: "https://fapi.binance.com",
+        budget: 2400,
+        per: Duration::from_secs(60),
+    },
+};
+
+pub static DEFINITION: Definition = Definition {
+    venue: Venue::Binance,
+    title: "Binance",
+    needs: Needs::KeyAndSecret,
+    how_to_connect: "Make a system-generated (HMAC) API key in API Management and leave only \"Enable Reading\" on.",
+    attestation: "Binance states every right of the key: each but reading must be off, also those we do not know.",
+    hosts: &[HOSTS.spot, HOSTS.usdm],
+    reads: READS,
+    connect: |venues, credentials| Ok(Arc::new(Binance::new(venues.clone(), &HOSTS, credentials)?)),
+    read_case: case::read,
+};
+
+const NOT_COVERED: [&str; 3] = [
+    "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
+    "spot markets of assets that are no longer held and were sold before the account was attached",
+    "deposits, withdrawals, conversions and dividends",
+];
 
 const HORIZON: &str = "Binance keeps three months of futures history";
 
 impl Binance {
     /// An account of one key. Nothing is sent.
-    pub fn new(venues: Venues, key: String, secret: SecretString) -> Result<Self, VenueError> {
-        use secrecy::ExposeSecret;
+    pub fn new(venues: Venues, hosts: &'static Hosts, credentials: Credentials) -> Result<Self, VenueError> {
+        let (key, secret) = credentials.key_and_secret("binance")?;
         if secret.expose_secret().contains("-----BEGIN") {
             return Err(VenueError::KeyRefused { reason: "only HMAC keys are supported, not Ed25519 or RSA".into() });
         }
-        // A key becomes a header; what no header can hold is no key.
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(VenueError::KeyRefused { reason: "this is no API key".into() });
-        }
-        Ok(Self { venues, key, secret })
+        Ok(Self { venues, hosts, key, secret })
     }
 
     async fn income(&self, stored: &Value) -> Result<Page, VenueError> {
@@ -189,7 +225,12 @@ impl VenueAccount for Binance {
                 reason: format!("the key needs {}", rights.missing.join(", ")),
             });
         }
-        Ok(Attestation::ReadOnly)
+        Ok(Attestation::Accepted(Standing {
+            assurance: Assurance::ReadOnly,
+            kind: "spot_and_usdm".into(),
+            not_covered: NOT_COVERED.map(Into::into).into(),
+            key_expires_at: None,
+        }))
     }
 
     fn initial_streams(&self) -> Vec<&'static str> {

@@ -6,34 +6,27 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use crate::error::VenueError;
+use crate::venues::reads::{Listed, Read};
 
 /// Everything that is ever sent to Binance: reads, all of them. The signer refuses the rest.
-pub const READS: &[(&str, &str)] = &[
-    ("GET", "/api/v3/time"),
-    ("GET", "/api/v3/exchangeInfo"),
-    ("GET", "/api/v3/account"),
-    ("GET", "/api/v3/myTrades"),
-    ("GET", "/api/v3/ticker/price"),
-    ("GET", "/api/v3/klines"),
-    ("GET", "/sapi/v1/account/apiRestrictions"),
-    ("GET", "/fapi/v1/time"),
-    ("GET", "/fapi/v1/income"),
-    ("GET", "/fapi/v1/userTrades"),
-    ("GET", "/fapi/v1/forceOrders"),
-    ("GET", "/fapi/v3/account"),
-    ("GET", "/fapi/v3/positionRisk"),
+pub const READS: &[Read] = &[
+    Read::get("/api/v3/time", "the server's clock"),
+    Read::get("/api/v3/exchangeInfo", "base and quote of spot markets"),
+    Read::get("/api/v3/account", "spot balances"),
+    Read::get("/api/v3/myTrades", "spot fills"),
+    Read::get("/api/v3/ticker/price", "prices of now"),
+    Read::get("/api/v3/klines", "prices of past minutes"),
+    Read::get("/sapi/v1/account/apiRestrictions", "what the key may do"),
+    Read::get("/fapi/v1/time", "the server's clock"),
+    Read::get("/fapi/v1/income", "funding, rebates and other futures income"),
+    Read::get("/fapi/v1/userTrades", "futures fills"),
+    Read::get("/fapi/v1/forceOrders", "liquidations and ADL"),
+    Read::get("/fapi/v3/account", "futures balances"),
+    Read::get("/fapi/v3/positionRisk", "futures positions"),
 ];
 
 /// How late a request may arrive, in milliseconds.
 const RECV_WINDOW: &str = "5000";
-
-/// Refuses what is not on the list of reads.
-pub fn listed(method: &str, path: &str) -> Result<(), VenueError> {
-    if READS.contains(&(method, path)) {
-        return Ok(());
-    }
-    Err(VenueError::NotListed { endpoint: format!("{method} {path}") })
-}
 
 /// What the endpoint costs of the host's budget, as we ask it.
 pub fn weight(path: &str) -> u32 {
@@ -69,20 +62,19 @@ fn encoded(text: &str) -> String {
 }
 
 /// Path and query of a public read.
-pub fn public(method: &str, path: &str, params: &[(&str, String)]) -> Result<String, VenueError> {
-    listed(method, path)?;
-    Ok(if params.is_empty() { path.into() } else { format!("{path}?{}", query(params)) })
+pub fn public(read: Listed<'_>, params: &[(&str, String)]) -> String {
+    let path = read.path();
+    if params.is_empty() { path.into() } else { format!("{path}?{}", query(params)) }
 }
 
 /// Path and query of a signed read: the server's time, the window, and the signature last.
 pub fn signed(
-    method: &str,
-    path: &str,
+    read: Listed<'_>,
     params: &[(&str, String)],
     now: Timestamp,
     secret: &SecretString,
 ) -> Result<String, VenueError> {
-    listed(method, path)?;
+    let path = read.path();
     let mut params = params.to_vec();
     params.push(("recvWindow", RECV_WINDOW.into()));
     params.push(("timestamp", now.millis().to_string()));
@@ -123,7 +115,13 @@ mod tests {
     #[test]
     fn the_signature_comes_last_and_covers_all_before_it() {
         let now = Timestamp::from_millis(1_499_827_319_559).unwrap();
-        let path = signed("GET", "/api/v3/myTrades", &[("symbol", "LTCBTC".into())], now, &secret()).unwrap();
+        let path = signed(
+            Listed::new(READS, "GET", "/api/v3/myTrades").unwrap(),
+            &[("symbol", "LTCBTC".into())],
+            now,
+            &secret(),
+        );
+        let path = path.unwrap();
         let (payload, signed) = path.strip_prefix("/api/v3/myTrades?").unwrap().split_once("&signature=").unwrap();
         assert_eq!(payload, "symbol=LTCBTC&recvWindow=5000&timestamp=1499827319559");
         assert_eq!(signed, signature(&secret(), payload).unwrap());
@@ -131,7 +129,6 @@ mod tests {
 
     #[test]
     fn nothing_but_a_listed_read_can_be_signed_or_sent() {
-        let now = Timestamp::from_millis(0).unwrap();
         for (method, path) in [
             ("POST", "/api/v3/order"),
             ("GET", "/api/v3/order"),
@@ -144,9 +141,8 @@ mod tests {
             ("GET", "/api/v3/account/../order"),
         ] {
             let refused = VenueError::NotListed { endpoint: format!("{method} {path}") };
-            assert_eq!(signed(method, path, &[], now, &secret()), Err(refused.clone()));
-            assert_eq!(public(method, path, &[]), Err(refused));
+            assert_eq!(Listed::new(READS, method, path), Err(refused));
         }
-        assert!(READS.iter().all(|(method, _)| *method == "GET"));
+        assert!(READS.iter().all(|read| read.method == "GET"));
     }
 }

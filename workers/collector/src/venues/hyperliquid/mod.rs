@@ -6,12 +6,12 @@ pub mod parse;
 pub mod state;
 pub mod streams;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use codash_domain::{Snapshot, Timestamp};
+use codash_domain::{Assurance, Snapshot, Standing, Timestamp, Venue};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,30 +20,59 @@ use serde_json::{Value, json};
 use self::parse::{FILLS, FUNDING, NAV, SpotMarkets};
 use self::state::{Account, UserRole};
 use self::streams::HistoryCursor;
-use super::binance::runs;
+use super::closes::Closes;
 use super::paging::{cursor, times};
+use super::reads::{Listed, Read};
 use super::wire::{Dec, Millis, read, rows};
-use super::{Attestation, Page, Parsed, StreamPlan, VenueAccount, Venues};
+use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues, closes};
 use crate::error::VenueError;
-use crate::http::{Request, Target};
+use crate::http::{Body, Request, Target};
 use crate::pricing::{MINUTE_MILLIS, Need, PEGGED, PriceBook, Prices, needs};
 
-/// Every type of request that is ever sent: reads, all of them. The rest is refused.
-pub const READS: &[&str] = &[
-    "userRole",
-    "clearinghouseState",
-    "spotClearinghouseState",
-    "userFillsByTime",
-    "userFunding",
-    "portfolio",
-    "userVaultEquities",
-    "allMids",
-    "spotMeta",
-    "candleSnapshot",
+/// Everything that is ever sent, by the `type` in the body of `POST /info`: reads, all of them. The
+/// rest is refused.
+pub const READS: &[Read] = &[
+    Read::post("/info/userRole", "whose address it is"),
+    Read::post("/info/clearinghouseState", "perpetual balances and positions"),
+    Read::post("/info/spotClearinghouseState", "spot balances"),
+    Read::post("/info/userFillsByTime", "fills"),
+    Read::post("/info/userFunding", "funding"),
+    Read::post("/info/portfolio", "equity at past instants"),
+    Read::post("/info/userVaultEquities", "deposits in vaults"),
+    Read::post("/info/allMids", "prices of now"),
+    Read::post("/info/spotMeta", "spot markets"),
+    Read::post("/info/candleSnapshot", "prices of past minutes"),
 ];
 
-/// Weight per minute that the venue grants an address, all accounts together.
-const BUDGET: u32 = 1200;
+static HOST: Host = Host {
+    setting: "CODASH_VENUE_HYPERLIQUID_URL",
+    usual: "https://api.hyperliquid.xyz",
+    budget: 1200,
+    per: Duration::from_secs(60),
+};
+
+pub static DEFINITION: Definition = Definition {
+    venue: Venue::Hyperliquid,
+    title: "Hyperliquid",
+    needs: Needs::Address,
+    how_to_connect: "Give the address of the account, sub-account or vault. No key is needed, none can leak.",
+    attestation: "An address can do nothing.",
+    hosts: &[HOST],
+    reads: READS,
+    connect: |venues, credentials| {
+        Ok(Arc::new(Hyperliquid::new(venues.clone(), &credentials.address("hyperliquid")?)?))
+    },
+    read_case: case::read,
+};
+
+const NOT_COVERED: [&str; 5] = [
+    "balances and positions on builder-deployed (HIP-3) exchanges; their fills and funding are read",
+    "staked HYPE",
+    "sub-accounts: attach each by its own address",
+    "deposits, withdrawals and transfers",
+    "fills before the newest 10000",
+];
+
 const FACTS_EVERY: Duration = Duration::from_secs(3600);
 const ROLE_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Candles that the venue keeps of an interval, and the most in one reply.
@@ -56,9 +85,7 @@ pub fn too_many_requests() -> VenueError {
 
 /// The body of a listed request, and what it costs before its rows are counted.
 fn request(kind: &str, mut fields: Value) -> Result<(String, u32), VenueError> {
-    if !READS.contains(&kind) {
-        return Err(VenueError::NotListed { endpoint: format!("POST /info {}", codash_domain::text::clean(kind, 64)) });
-    }
+    Listed::new(READS, "POST", &format!("/info/{kind}"))?;
     fields["type"] = kind.into();
     let weight = match kind {
         "clearinghouseState" | "spotClearinghouseState" | "allMids" => 2,
@@ -86,12 +113,13 @@ impl Hyperliquid {
     }
 
     fn target(&self) -> Target<'_> {
-        Target { base: self.venues.endpoints.hyperliquid.trim_end_matches('/'), per_minute: BUDGET }
+        HOST.target(&self.venues.endpoints)
     }
 
     async fn info(&self, kind: &str, fields: Value) -> Result<String, VenueError> {
         let (body, weight) = request(kind, fields)?;
-        let request = Request { target: self.target(), path: "/info".into(), header: None, body: Some(body), weight };
+        let (target, body) = (self.target(), Some(Body::Json(body)));
+        let request = Request { target, path: "/info".into(), headers: vec![], body, weight, own_meter: None };
         let reply = self.venues.http.send(request).await?;
         match reply.status {
             200..=299 if reply.body.trim() == "null" => Err(too_many_requests()),
@@ -180,39 +208,10 @@ impl Hyperliquid {
         Ok(Page { nav_points, cursor: json!({ "readAt": now.millis() }), ..Page::default() })
     }
 
-    /// The venue's own minute closes. It keeps few, so a token's newest minutes are asked for first
-    /// and older ones only as long as there are answers.
+    /// The venue's own minute closes.
     async fn minute_prices(&self, needs: BTreeSet<Need>, spot: &SpotMarkets) -> Result<PriceBook, VenueError> {
-        let shared = self.venues.http.minute_prices(self.target().base);
-        let mut book = PriceBook::default();
-        let mut asked: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
-        for (token, minute) in needs {
-            match shared.lock().unwrap_or_else(PoisonError::into_inner).usd(&token, minute) {
-                Some(price) => book.insert(&token, minute, price),
-                None => asked.entry(token).or_default().push(minute),
-            }
-        }
-        let over = self.venues.clock.now().minus(chrono::TimeDelta::minutes(1));
-        for (token, minutes) in asked {
-            // Asked about a coin that it does not have, the venue fails rather than answers.
-            let market = spot.priced_by(&token).find(|(_, quote)| PEGGED.contains(quote));
-            let Some((coin, _)) = market else { continue };
-            for (start, count) in runs(&minutes, CANDLES_LIMIT).into_iter().rev() {
-                let closes = self.closes(coin, start, count).await?;
-                let wanted: Vec<_> = closes.into_iter().filter(|(open, _)| minutes.contains(open)).collect();
-                for (minute, price) in &wanted {
-                    book.insert(&token, *minute, *price);
-                    // The close of a minute that is not over yet will change.
-                    if *minute <= over {
-                        shared.lock().unwrap_or_else(PoisonError::into_inner).insert(&token, *minute, *price);
-                    }
-                }
-                if wanted.is_empty() {
-                    break;
-                }
-            }
-        }
-        Ok(book)
+        let (base, now) = (self.target().base, self.venues.clock.now());
+        closes::minute_prices(&self.venues.http, base, now, needs, &Tokens { venue: self, spot }).await
     }
 
     async fn closes(&self, coin: &str, start: Timestamp, count: i64) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
@@ -254,11 +253,43 @@ impl Hyperliquid {
     }
 }
 
+/// Spot tokens, priced by their markets against a dollar.
+struct Tokens<'a> {
+    venue: &'a Hyperliquid,
+    spot: &'a SpotMarkets,
+}
+
+#[async_trait]
+impl Closes for Tokens<'_> {
+    /// The venue keeps few closes, so the newest minutes are asked for first and older ones only as
+    /// long as there are answers.
+    async fn closes(&self, token: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
+        // Asked about a coin that it does not have, the venue fails rather than answers.
+        let market = self.spot.priced_by(token).find(|(_, quote)| PEGGED.contains(quote));
+        let Some((coin, _)) = market else { return Ok(vec![]) };
+        let mut found = vec![];
+        for (start, count) in closes::runs(minutes, CANDLES_LIMIT).into_iter().rev() {
+            let closes = self.venue.closes(coin, start, count).await?;
+            let is_empty = !closes.iter().any(|(open, _)| minutes.contains(open));
+            found.extend(closes);
+            if is_empty {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
 #[async_trait]
 impl VenueAccount for Hyperliquid {
     async fn attest(&self) -> Result<Attestation, VenueError> {
         Ok(match self.role().await? {
-            UserRole::Holder(_) | UserRole::Agent { .. } => Attestation::Keyless,
+            UserRole::Holder(_) | UserRole::Agent { .. } => Attestation::Accepted(Standing {
+                assurance: Assurance::Keyless,
+                kind: "wallet".into(),
+                not_covered: NOT_COVERED.map(Into::into).into(),
+                key_expires_at: None,
+            }),
             UserRole::Missing => {
                 Attestation::NotAnAccount { reason: "Hyperliquid has never seen an account at this address".into() }
             }

@@ -1,0 +1,97 @@
+//! The venue's own minute closes, for amounts in assets that are no dollars.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use codash_domain::Timestamp;
+use rust_decimal::Decimal;
+
+use crate::error::VenueError;
+use crate::http::Http;
+use crate::pricing::{MINUTE_MILLIS, Need, PriceBook};
+
+/// Where a venue's minute closes are read.
+#[async_trait]
+pub trait Closes: Sync {
+    /// An asset's closes in dollars at (at least) these minutes, which are in order and over. What is
+    /// not found stays unpriced and is looked for again.
+    async fn closes(&self, asset: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError>;
+}
+
+/// Prices of the minutes that a page needs. Closes of minutes that are over at `now` are shared by all accounts; one that is not over yet has
+/// no close.
+pub async fn minute_prices(
+    http: &Http,
+    base: &str,
+    now: Timestamp,
+    needs: BTreeSet<Need>,
+    source: &dyn Closes,
+) -> Result<PriceBook, VenueError> {
+    let shared = http.minute_prices(base);
+    let mut book = PriceBook::default();
+    let mut asked: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+    let is_over = |minute: Timestamp| minute.millis() + MINUTE_MILLIS <= now.millis();
+    for (asset, minute) in needs {
+        match shared.lock().unwrap_or_else(PoisonError::into_inner).usd(&asset, minute) {
+            Some(price) => book.insert(&asset, minute, price),
+            None if is_over(minute) => asked.entry(asset).or_default().push(minute),
+            None => {}
+        }
+    }
+    for (asset, minutes) in asked {
+        for (minute, price) in source.closes(&asset, &minutes).await? {
+            if minutes.contains(&minute) {
+                book.insert(&asset, minute, price);
+                shared.lock().unwrap_or_else(PoisonError::into_inner).insert(&asset, minute, price);
+            }
+        }
+    }
+    Ok(book)
+}
+
+/// Runs of at most `longest` minutes that hold all of `minutes`, which are in order.
+pub fn runs(minutes: &[Timestamp], longest: i64) -> Vec<(Timestamp, i64)> {
+    let mut runs: Vec<(Timestamp, i64)> = Vec::new();
+    for minute in minutes {
+        let reach = runs.last().map(|(start, _)| (minute.millis() - start.millis()) / MINUTE_MILLIS + 1);
+        match (runs.last_mut(), reach) {
+            (Some(run), Some(reach)) if reach <= longest => run.1 = reach,
+            _ => runs.push((*minute, 1)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_are_asked_for_in_few_runs() {
+        let minute = |i: i64| Timestamp::from_millis(1_767_225_600_000 + i * MINUTE_MILLIS).unwrap();
+        let minutes: Vec<Timestamp> = [0, 1, 999, 1000, 5000].map(minute).into();
+        assert_eq!(runs(&minutes, 1000), [(minute(0), 1000), (minute(1000), 1), (minute(5000), 1)]);
+    }
+
+    struct Source;
+
+    #[async_trait]
+    impl Closes for Source {
+        async fn closes(&self, _: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
+            Ok(minutes.iter().map(|minute| (*minute, Decimal::TWO)).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_minute_that_is_not_over_has_no_close_yet() {
+        let http = Http::new().unwrap();
+        let minute = |i: i64| Timestamp::from_millis(i * MINUTE_MILLIS).unwrap();
+        let needs: BTreeSet<Need> = [("BNB".to_owned(), minute(1)), ("BNB".to_owned(), minute(2))].into();
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        let book = minute_prices(&http, "x", at(179_999), needs.clone(), &Source).await.unwrap();
+        assert_eq!((book.usd("BNB", minute(1)), book.usd("BNB", minute(2))), (Some(Decimal::TWO), None));
+        let book = minute_prices(&http, "x", at(180_000), needs, &Source).await.unwrap();
+        assert_eq!(book.usd("BNB", minute(2)), Some(Decimal::TWO));
+    }
+}
