@@ -39,6 +39,9 @@ pub enum Needs {
     Address,
 }
 
+/// How an account of a venue is opened.
+pub type Connect = fn(&Venues, Credentials) -> Result<Arc<dyn VenueAccount>, VenueError>;
+
 /// Everything that the rest of the program knows about a venue.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {
@@ -54,7 +57,7 @@ pub struct Definition {
     /// Everything that is ever sent to the venue.
     pub reads: &'static [Read],
     /// Opens an account. Nothing is sent: a wrong key shows itself at the first read.
-    pub connect: fn(&Venues, Credentials) -> Result<Arc<dyn VenueAccount>, VenueError>,
+    pub connect: Connect,
     /// Reads one recorded reply.
     pub read_case: fn(&Case) -> Result<Lines, String>,
 }

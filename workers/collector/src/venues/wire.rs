@@ -88,7 +88,7 @@ pub fn unreadable(raw: &RawValue, reason: impl AsRef<str>) -> Unreadable {
 /// What a readable record turned out to be.
 #[derive(Debug)]
 pub enum Meaning {
-    Event(Record),
+    Event(Box<Record>),
     /// Money that moved without being earned or lost; a conversion is two flows.
     CashFlows(Vec<CashFlow>),
     /// A record that means several things at once.
@@ -99,7 +99,7 @@ pub enum Meaning {
 
 impl From<Option<Record>> for Meaning {
     fn from(record: Option<Record>) -> Self {
-        record.map_or(Self::Nothing, Self::Event)
+        record.map_or(Self::Nothing, |record| Self::Event(Box::new(record)))
     }
 }
 
@@ -112,7 +112,7 @@ pub fn parse_each<T: DeserializeOwned, M: Into<Meaning>>(
     for raw in rows {
         let outcome = record::<T>(raw).and_then(|wire| parse(wire, raw.get()).map_err(|why| unreadable(raw, why)));
         match outcome.map(Into::into) {
-            Ok(Meaning::Event(record)) => parsed.records.push(record),
+            Ok(Meaning::Event(record)) => parsed.records.push(*record),
             Ok(Meaning::CashFlows(flows)) => parsed.cash_flows.extend(flows),
             Ok(Meaning::Several(records, flows)) => {
                 parsed.records.extend(records);
