@@ -104,9 +104,7 @@ async fn attest(app: &App, venue: Venue, credentials: Credentials) -> Result<(Ve
         .unwrap_or_else(|_| Err(VenueError::retry("no answer in time")))
         .map_err(|error| venue_failed(venue, error))?;
     match attested {
-        Attestation::Accepted(standing) => {
-            Ok((account.initial_streams().into_iter().map(str::to_owned).collect(), standing))
-        }
+        Attestation::Accepted(standing) => Ok((account.initial_streams(), standing)),
         Attestation::TooPowerful { rights } => Err(too_powerful(venue, &rights)),
         Attestation::NotAnAccount { reason } => {
             let message = format!("{venue} has no account to read there: {}", text::clean(&reason, 300));

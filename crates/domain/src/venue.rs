@@ -116,6 +116,10 @@ pub struct Standing {
 /// coverage does not depend on it.
 pub const NAV_STREAM: &str = "nav";
 
+/// What the names of streams begin with that bring cash flows and no events: no total of events
+/// depends on their coverage.
+pub const FLOW_STREAMS: &str = "flows.";
+
 /// How the connection to the venue stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

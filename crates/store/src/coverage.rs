@@ -1,7 +1,7 @@
 //! Which spans of each stream have been read completely. Absence of rows means "nothing happened"
 //! only where this says so.
 
-use codash_domain::venue::NAV_STREAM;
+use codash_domain::venue::{FLOW_STREAMS, NAV_STREAM};
 use codash_domain::{AccountId, Timestamp, Window};
 use uuid::Uuid;
 
@@ -64,13 +64,14 @@ impl Session<'_> {
                 WHERE c.workspace_id = s.workspace_id AND c.account_id = s.account_id AND c.stream = s.stream
                   AND c.from_at <= $4 AND c.to_at >= $3
              ) c ON true
-             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) AND s.stream <> $5 ORDER BY s.account_id, s.stream",
+             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) AND s.stream <> $5 AND NOT starts_with(s.stream, $6) ORDER BY s.account_id, s.stream",
         )
         .bind(workspace)
         .bind(ids)
         .bind(window.from.utc())
         .bind(window.to.utc())
         .bind(NAV_STREAM)
+        .bind(FLOW_STREAMS)
         .fetch_all(self.connection())
         .await?;
         rows.iter().map(stream_coverage).collect()

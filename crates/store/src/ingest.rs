@@ -43,6 +43,22 @@ pub struct Quarantined {
     pub raw: String,
 }
 
+/// A second reading of a span that was read already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sweep {
+    /// Where it goes on.
+    pub cursor: Value,
+    /// Where it began.
+    pub from: Timestamp,
+    pub started_at: Timestamp,
+    /// A long one, which counts as a short one too.
+    pub deep: bool,
+    /// True when every record since `from` is met again: what could not be read and does not come back
+    /// is forgotten.
+    pub clears: bool,
+}
+
 /// Everything that one page of one stream becomes.
 #[derive(Debug, Clone, Default)]
 pub struct PageWrite {
@@ -62,6 +78,10 @@ pub struct PageWrite {
     /// Pause before the stream is read again.
     pub pause: std::time::Duration,
     pub read_at: Option<Timestamp>,
+    /// No record of the page is older.
+    pub not_before: Option<Timestamp>,
+    /// The sweep that this page belongs to; the stream's own cursor stays where it is then.
+    pub sweep: Option<Sweep>,
 }
 
 /// What a commit changed.
@@ -144,7 +164,10 @@ impl Store {
         if let Some(span) = page.covered {
             coverage::add(&mut tx, lease, &page.stream, span).await?;
         }
-        advance(&mut tx, lease, page).await?;
+        match &page.sweep {
+            Some(sweep) => advance_sweep(&mut tx, lease, page, sweep).await?,
+            None => advance(&mut tx, lease, page).await?,
+        }
         let committed = batch.finish(&mut tx).await?;
         tx.commit().await?;
         Ok(Committed { quarantined: page.quarantined.len() as u64, ..committed })
@@ -656,8 +679,8 @@ async fn quarantine(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Re
     let Some(read_at) = page.read_at else { return Ok(()) };
     for record in &page.quarantined {
         sqlx::query(
-            "INSERT INTO quarantined_records (workspace_id, account_id, stream, digest, reason, raw, first_seen_at, last_seen_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+            "INSERT INTO quarantined_records (workspace_id, account_id, stream, digest, reason, raw, first_seen_at, last_seen_at, not_before)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
              ON CONFLICT (workspace_id, account_id, stream, digest)
              DO UPDATE SET last_seen_at = excluded.last_seen_at, reason = excluded.reason",
         )
@@ -668,9 +691,48 @@ async fn quarantine(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Re
         .bind(&record.reason)
         .bind(printable(&record.raw))
         .bind(read_at.utc())
+        .bind(page.not_before.map(Timestamp::utc))
         .execute(tx.connection())
         .await?;
     }
+    Ok(())
+}
+
+/// Moves a sweep on, or ends it.
+async fn advance_sweep(tx: &mut Transaction, lease: &Lease, page: &PageWrite, sweep: &Sweep) -> Result<(), Error> {
+    if page.up_to_date && sweep.clears {
+        sqlx::query(
+            "DELETE FROM quarantined_records WHERE workspace_id = $1 AND account_id = $2 AND stream = $3
+             AND not_before >= $4 AND last_seen_at < $5",
+        )
+        .bind(lease.workspace.0)
+        .bind(lease.account.0)
+        .bind(&page.stream)
+        .bind(sweep.from.utc())
+        .bind(sweep.started_at.utc())
+        .execute(tx.connection())
+        .await?;
+    }
+    let under_way = Sweep { cursor: page.cursor.clone(), ..sweep.clone() };
+    sqlx::query(
+        "UPDATE streams s SET failures = 0, last_read_at = $5, sweep = CASE WHEN $6 THEN NULL ELSE $4 END,
+                swept_at = CASE WHEN $6 THEN $7 ELSE s.swept_at END,
+                deep_swept_at = CASE WHEN $6 AND $8 THEN $7 ELSE s.deep_swept_at END,
+                status = CASE WHEN q.n > 0 THEN 'degraded' ELSE 'ok' END,
+                detail = CASE WHEN q.n > 0 THEN q.n || ' records could not be read' END
+         FROM (SELECT count(*) AS n FROM quarantined_records WHERE workspace_id = $1 AND account_id = $2 AND stream = $3) q
+         WHERE s.workspace_id = $1 AND s.account_id = $2 AND s.stream = $3",
+    )
+    .bind(lease.workspace.0)
+    .bind(lease.account.0)
+    .bind(&page.stream)
+    .bind(sqlx::types::Json(under_way))
+    .bind(page.read_at.map(Timestamp::utc))
+    .bind(page.up_to_date)
+    .bind(sweep.started_at.utc())
+    .bind(sweep.deep)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 
@@ -679,6 +741,8 @@ async fn advance(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Resul
     sqlx::query(
         "UPDATE streams s SET cursor = $4, failures = 0, last_read_at = $5,
                 horizon = coalesce(s.horizon, $6), horizon_reason = coalesce(s.horizon_reason, $7),
+                swept_at = coalesce(s.swept_at, CASE WHEN $8 THEN $5 END),
+                deep_swept_at = coalesce(s.deep_swept_at, CASE WHEN $8 THEN $5 END),
                 status = CASE WHEN q.n > 0 THEN 'degraded' WHEN $8 THEN 'ok' ELSE 'behind' END,
                 detail = CASE WHEN q.n > 0 THEN q.n || ' records could not be read' END,
                 due_at = clock_timestamp() + make_interval(secs => $9::int)

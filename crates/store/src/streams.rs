@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::accounts::StreamState;
+use crate::ingest::Sweep;
 use crate::row::Columns;
 use crate::session::Transaction;
 use crate::{Credential, Error, Lease, Session, Store};
@@ -29,6 +30,13 @@ pub struct StreamRow {
     pub failures: i32,
     /// True when it is time to read it again, by the database's clock.
     pub due: bool,
+    /// Read up to its present end, the last time.
+    pub is_caught_up: bool,
+    pub sweep: Option<Sweep>,
+    pub swept_at: Option<Timestamp>,
+    pub deep_swept_at: Option<Timestamp>,
+    /// Where a sweep must begin to meet every record again that could not be read.
+    pub quarantined_since: Option<Timestamp>,
 }
 
 /// Why a stream could not be read, as its owner is told.
@@ -67,8 +75,11 @@ impl Store {
     pub async fn streams(&self, lease: &Lease) -> Result<Vec<StreamRow>, Error> {
         let mut tx = self.fenced(lease).await?;
         let streams = sqlx::query(
-            "SELECT stream, cursor, failures, due_at <= clock_timestamp() AS due FROM streams
-             WHERE workspace_id = $1 AND account_id = $2 ORDER BY stream",
+            "SELECT s.stream, s.cursor, s.failures, s.due_at <= clock_timestamp() AS due, s.status <> 'behind' AS is_caught_up,
+                    s.sweep, s.swept_at, s.deep_swept_at,
+                    (SELECT min(not_before) FROM quarantined_records q
+                     WHERE q.workspace_id = $1 AND q.account_id = $2 AND q.stream = s.stream) AS quarantined_since
+             FROM streams s WHERE s.workspace_id = $1 AND s.account_id = $2 ORDER BY s.stream",
         )
         .bind(lease.workspace.0)
         .bind(lease.account.0)
@@ -81,6 +92,11 @@ impl Store {
                 cursor: r.col("cursor")?,
                 failures: r.col("failures")?,
                 due: r.col("due")?,
+                is_caught_up: r.col("is_caught_up")?,
+                sweep: r.col::<Option<sqlx::types::Json<Sweep>>>("sweep")?.map(|sweep| sweep.0),
+                swept_at: r.maybe_at("swept_at")?,
+                deep_swept_at: r.maybe_at("deep_swept_at")?,
+                quarantined_since: r.maybe_at("quarantined_since")?,
             })
         };
         streams.iter().map(row).collect()

@@ -20,6 +20,7 @@ pub fn page_write(plan: &StreamPlan, page: Page, read_at: Timestamp) -> PageWrit
         up_to_date: !page.more,
         pause: if page.more { std::time::Duration::ZERO } else { plan.every },
         read_at: Some(read_at),
+        not_before: page.not_before.or(page.covered.map(|(from, _)| from)),
         ..PageWrite::default()
     };
     for record in page.parsed.records {

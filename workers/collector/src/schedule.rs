@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codash_domain::{AccountStatus, Event, Standing, Timestamp};
+use codash_store::ingest::{PageWrite, Sweep};
 use codash_store::streams::{Opened, StreamFault, StreamRow};
 use codash_store::{Lease, Store};
 use serde_json::value::RawValue;
@@ -17,6 +18,9 @@ use crate::venues::{self, Attestation, StreamPlan, VenueAccount, Venues};
 
 /// A key is attested again after this long.
 const ATTEST_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+const SWEEP: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+const DEEP_SWEEP: chrono::TimeDelta = chrono::TimeDelta::days(7);
+const DEEP_SWEEP_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 /// Unpriced records that are looked at again in one turn.
 const REPRICED_AT_ONCE: i64 = 500;
 /// An account whose key is refused is tried again after this long: the owner may mend it at the venue.
@@ -39,6 +43,9 @@ pub struct Settings {
     pub idle: Duration,
     /// Read streams whether or not their time has come. For tests.
     pub ignore_due: bool,
+    /// Pause between two second readings of the last day of a stream, for records that came late or
+    /// were restated; the last week is read again once a day.
+    pub sweep_every: Duration,
     /// Tenants with fewer events are read raw: their cells would hold one event each.
     pub roll_up_from: i64,
 }
@@ -53,6 +60,7 @@ impl Default for Settings {
             pages_a_turn: 200,
             idle: Duration::from_secs(1),
             ignore_due: false,
+            sweep_every: Duration::from_secs(3600),
             roll_up_from: 20_000,
         }
     }
@@ -171,6 +179,7 @@ impl Turn<'_> {
             Ok(waiting) => waiting,
             Err(fault) => return self.account_fault(&fault, report).await,
         };
+        let waiting = waiting || self.sweep(venue.as_ref(), report).await?;
         self.store.settle_held(&self.lease).await?;
         self.reprice(venue.as_ref(), report).await?;
         let (mut status, mut detail) = self.store.streams_standing(&self.lease).await?;
@@ -235,6 +244,44 @@ impl Turn<'_> {
                 }
             }
         }
+    }
+
+    /// Reads streams that are up to date a second time when it is time. True when pages still wait.
+    async fn sweep(&self, venue: &dyn VenueAccount, report: &mut PassReport) -> Result<bool, codash_store::Error> {
+        let mut pages_left = self.settings.pages_a_turn;
+        let now = self.venues.clock.now();
+        for row in self.store.streams(&self.lease).await? {
+            let Some(plan) = venue.plan(&row.stream).filter(|_| row.is_caught_up) else { continue };
+            let Some(mut sweep) = next_sweep(venue, &plan, &row, now, self.settings.sweep_every) else { continue };
+            let span = tracing::info_span!("sweep", stream.name = %plan.stream);
+            while pages_left > 0 {
+                pages_left -= 1;
+                self.store.renew_lease(&self.lease, self.settings.lease).await?;
+                let page = match venue.page(&plan.stream, &sweep.cursor).instrument(span.clone()).await {
+                    Ok(page) => page,
+                    Err(fault) => {
+                        tracing::warn!(fault.class = fault.class(), fault = %fault, "the stream was not read again");
+                        report.faults += 1;
+                        break;
+                    }
+                };
+                let more = page.more;
+                let write =
+                    PageWrite { sweep: Some(sweep.clone()), ..page_write(&plan, page, self.venues.clock.now()) };
+                let committed = self.store.commit_page(&self.lease, &write).await?;
+                report.pages += 1;
+                report.inserted += committed.inserted;
+                report.restated += committed.restated;
+                sweep.cursor = write.cursor;
+                if !more {
+                    break;
+                }
+            }
+            if pages_left == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn due(
@@ -334,6 +381,34 @@ impl Turn<'_> {
         self.store.account_checked(&self.lease, status, Some(&fault.to_string()), now, None).await?;
         Ok(pause)
     }
+}
+
+/// The sweep under way, or the one that is due: a week once a day, else a day; further back where
+/// records could not be read.
+fn next_sweep(
+    venue: &dyn VenueAccount,
+    plan: &StreamPlan,
+    row: &StreamRow,
+    now: Timestamp,
+    every: Duration,
+) -> Option<Sweep> {
+    if let Some(sweep) = &row.sweep {
+        return Some(sweep.clone());
+    }
+    let ago = |delta: chrono::TimeDelta| now.minus(delta);
+    let is_due = |at: Option<Timestamp>, pause: chrono::TimeDelta| at.is_some_and(|at| at <= ago(pause));
+    let every = chrono::TimeDelta::from_std(every).unwrap_or(chrono::TimeDelta::MAX);
+    if !is_due(row.swept_at, every) {
+        return None;
+    }
+    let deep = is_due(row.deep_swept_at, DEEP_SWEEP_EVERY);
+    let mut from = ago(if deep { DEEP_SWEEP } else { SWEEP });
+    from = row.quarantined_since.map_or(from, |since| since.min(from));
+    let oldest = plan.horizon.map(|(oldest, _)| oldest);
+    let clears = oldest.is_none_or(|oldest| oldest <= from);
+    from = oldest.map_or(from, |oldest| oldest.max(from));
+    let cursor = venue.again(&plan.stream, from)?;
+    Some(Sweep { cursor, from, started_at: now, deep, clears })
 }
 
 /// What the venue asked for, else a pause that doubles with each failure, a quarter of an hour at most.

@@ -78,6 +78,8 @@ pub struct Page {
     pub parsed: Parsed,
     /// Where the next page starts. Opaque to everyone but the venue; stored as JSON.
     pub cursor: Value,
+    /// No record of the page is older, where that is known without `covered`.
+    pub not_before: Option<Timestamp>,
     /// The span (inclusive) that this page completes, when it does.
     pub covered: Option<(Timestamp, Timestamp)>,
     /// True when another page is waiting now; false when the stream has been read up to the present.
@@ -141,13 +143,18 @@ pub trait VenueAccount: Send + Sync {
     async fn attest(&self) -> Result<Attestation, VenueError>;
 
     /// The streams that every account of this venue has from the start.
-    fn initial_streams(&self) -> Vec<&'static str>;
+    fn initial_streams(&self) -> Vec<String>;
 
     /// How a stream is read. `None` when this venue has no such stream.
     fn plan(&self, stream: &str) -> Option<StreamPlan>;
 
     /// Reads one page. `cursor` is `Value::Null` the first time, else the last page's `cursor`.
     async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError>;
+
+    /// A cursor that reads a stream again from an instant on. `None`: it cannot, or need not, be.
+    fn again(&self, _stream: &str, _from: Timestamp) -> Option<Value> {
+        None
+    }
 
     /// Parses stored records of a stream again, with prices that may be known by now. `stream` is the
     /// one that events carry, without a market.

@@ -3,11 +3,14 @@
 use codash_domain::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::markets::Markets;
-use super::{fault, parse, state};
+use super::{fault, flows as parse_flows, parse, state};
 use crate::error::VenueError;
 use crate::parse_case::{Case, Lines};
+use crate::pricing::Prices;
+use crate::venues::Parsed;
 use crate::venues::wire::{Dec, read as read_body, rows};
 
 type Reader = fn(&Case) -> Result<Lines, VenueError>;
@@ -31,6 +34,10 @@ const READERS: &[(&str, Reader)] = &[
     ("/sapi/v1/asset/get-funding-asset", funding_wallet),
     ("/sapi/v1/account/apiRestrictions", restrictions),
     ("/sapi/v1/accountSnapshot", daily_snapshots),
+    ("/sapi/v1/capital/deposit/hisrec", |case| flows(case, parse_flows::deposits)),
+    ("/sapi/v1/capital/withdraw/history", |case| flows(case, parse_flows::withdrawals)),
+    ("/sapi/v1/asset/transfer", |case| listed_flows(case, "rows", parse_flows::transfers)),
+    ("/sapi/v1/convert/tradeFlow", |case| listed_flows(case, "list", parse_flows::conversions)),
     ("/fapi/v1/premiumIndex", mark_prices),
     ("/api/v3/ticker/price", ticker_prices),
     ("/api/v3/ticker/24hr", ticker_day),
@@ -38,12 +45,10 @@ const READERS: &[(&str, Reader)] = &[
     ("/api/v3/klines", klines),
 ];
 
-/// Replies that hold orders and cash flows: recorded, but no events and no state.
+/// Replies that hold no events and no state.
 const NO_MEANING: &[&str] = &[
     "/sapi/v1/asset/assetDividend",
     "/sapi/v1/asset/dribblet",
-    "/sapi/v1/capital/deposit/hisrec",
-    "/sapi/v1/capital/withdraw/history",
     "/sapi/v1/margin/forceLiquidationRec",
     "/fapi/v1/allOrders",
     "/api/v3/time",
@@ -94,6 +99,19 @@ fn force_orders(case: &Case) -> Result<Lines, VenueError> {
 
 fn user_data(case: &Case) -> Result<Lines, VenueError> {
     Ok(Lines::rows(&parse::user_data(read_body(&case.endpoint, case.body())?, &case.prices())))
+}
+
+type ParseFlows = fn(&[Box<RawValue>], &dyn Prices) -> Parsed;
+
+/// Cash flows are no rows; what cannot be read shows.
+fn flows(case: &Case, parse: ParseFlows) -> Result<Lines, VenueError> {
+    Ok(Lines::rows(&parse(&rows(&case.endpoint, case.body())?, &case.prices())))
+}
+
+/// As [`flows`], of a list inside an object; there is none when there are no rows.
+fn listed_flows(case: &Case, field: &str, parse: ParseFlows) -> Result<Lines, VenueError> {
+    let listed = parse_flows::listed(&case.endpoint, case.body(), field)?;
+    Ok(Lines::rows(&parse(&listed, &case.prices())))
 }
 
 fn spot_account(case: &Case) -> Result<Lines, VenueError> {

@@ -6,6 +6,7 @@
 pub mod case;
 mod client;
 pub mod fault;
+pub mod flows;
 pub mod markets;
 pub mod parse;
 pub mod sign;
@@ -24,10 +25,11 @@ use serde_json::value::RawValue;
 pub use client::{Binance, klines};
 pub use sign::READS;
 
+use self::flows::{CONVERSIONS, DEPOSITS, DUST, FlowStream, TRANSFER_TYPES, TRANSFERS, WITHDRAWALS, flow_stream};
 use self::parse::{SPOT_FILLS, USDM_FILLS, USDM_FORCED, USDM_INCOME};
 use self::streams::{FillCursor, HORIZON_MILLIS, WINDOW_MILLIS};
 use super::holdings::Holdings;
-use super::paging::{TimeCursor, cursor, ids, times};
+use super::paging::{Span, TimeCursor, cursor, ids, stored, times};
 use super::wire::rows;
 use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
 use crate::error::VenueError;
@@ -38,6 +40,8 @@ use crate::pricing::{Prices, needs};
 pub struct Hosts {
     pub spot: Host,
     pub usdm: Host,
+    /// When it began, in Unix milliseconds: nothing is older.
+    pub opened: i64,
 }
 
 static HOSTS: Hosts = Hosts {
@@ -53,6 +57,8 @@ static HOSTS: Hosts = Hosts {
         budget: 2400,
         per: Duration::from_secs(60),
     },
+    // 2017-07-14.
+    opened: 1_499_990_400_000,
 };
 
 pub static DEFINITION: Definition = Definition {
@@ -70,7 +76,7 @@ pub static DEFINITION: Definition = Definition {
 const NOT_COVERED: [&str; 3] = [
     "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
     "spot markets of assets that are no longer held and were sold before the account was attached",
-    "deposits, withdrawals, conversions and dividends",
+    "dividends and other distributions to the spot wallet; transfers older than six months",
 ];
 
 const HORIZON: &str = "Binance keeps three months of futures history";
@@ -100,7 +106,8 @@ impl Binance {
         let parsed = self.priced(|prices| parse::income(&rows, prices)).await?;
         let new_streams =
             parse::income_symbols(&rows).into_iter().map(|symbol| format!("{USDM_FILLS}:{symbol}")).collect();
-        let mut page = Page { parsed, new_streams, ..Page::default() };
+        let not_before = Timestamp::from_millis(window.from);
+        let mut page = Page { parsed, new_streams, not_before, ..Page::default() };
         streams::after_numbered(&mut page, &at, window, now, &times(&rows), rows.len());
         Ok(page)
     }
@@ -117,7 +124,7 @@ impl Binance {
         ];
         let rows = rows(PATH, &self.signed(PATH, &params).await?)?;
         let parsed = self.priced(|prices| parse::forced_orders(&rows, prices)).await?;
-        let mut page = Page { parsed, ..Page::default() };
+        let mut page = Page { parsed, not_before: Timestamp::from_millis(window.from), ..Page::default() };
         streams::after_forced(&mut page, &at, window, now, &times(&rows), rows.len())?;
         Ok(page)
     }
@@ -129,7 +136,7 @@ impl Binance {
         let rows = self.fill_rows(PATH, symbol, &at, now).await?;
         // Which orders were forced is joined later, by the order's reference.
         let parsed = self.priced(|prices| parse::usdm_fills(&rows, &Default::default(), prices)).await?;
-        fills_page(parsed, &at, now, &rows)
+        fills_page(PATH, parsed, &at, now, &rows)
     }
 
     async fn spot_fills(&self, symbol: &str, stored: &Value) -> Result<Page, VenueError> {
@@ -139,7 +146,7 @@ impl Binance {
         let rows = self.fill_rows(PATH, symbol, &at, now).await?;
         let markets = self.markets().await?;
         let parsed = self.priced(|prices| parse::spot_fills(&rows, &markets, prices)).await?;
-        fills_page(parsed, &at, now, &rows)
+        fills_page(PATH, parsed, &at, now, &rows)
     }
 
     async fn fill_rows(
@@ -153,13 +160,45 @@ impl Binance {
         match at {
             FillCursor::Id { from_id, .. } => params.push(("fromId", from_id.to_string())),
             FillCursor::Time(time) => {
-                let window = time.window(WINDOW_MILLIS, now);
+                let window = time.window(longest(path), now);
                 params.push(("startTime", window.from.to_string()));
                 params.push(("endTime", window.to.to_string()));
             }
         }
         params.push(("limit", streams::FILLS_LIMIT.to_string()));
         rows(path, &self.signed(path, &params).await?)
+    }
+
+    /// Cash flows by windows of time. Most windows are empty: several are read for one page.
+    async fn flows(&self, stream: &FlowStream, stored_cursor: &Value) -> Result<Page, VenueError> {
+        const WINDOWS_A_PAGE: u32 = 50;
+        let now = self.server_now(stream.path).await?.millis();
+        let oldest = stream.horizon.map_or(self.hosts.opened, |horizon| now - horizon);
+        let mut at = cursor(stored_cursor, || TimeCursor::starting_at(oldest))?;
+        let mut page = Page::default();
+        for _ in 0..WINDOWS_A_PAGE {
+            let window = at.window(stream.longest, now);
+            let mut params = stream.params.clone();
+            params.push(("startTime", window.from.to_string()));
+            params.push(("endTime", window.to.to_string()));
+            let rows = (stream.rows)(stream.path, &self.signed(stream.path, &params).await?)?;
+            let full = rows.len() >= stream.limit;
+            (at, page.more) = match full {
+                true => (at.halved(window).ok_or_else(|| streams::full_millisecond(stream.path))?, true),
+                false => at.after(window, now, &[]),
+            };
+            page.cursor = stored(&at);
+            if !full {
+                page.covered = joined(page.covered, window);
+            }
+            if !rows.is_empty() {
+                page.parsed = self.priced(|prices| (stream.parse)(&rows, prices)).await?;
+            }
+            if !rows.is_empty() || !page.more {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     /// Parses a page with the prices that it turns out to need.
@@ -191,11 +230,23 @@ impl Binance {
     }
 }
 
-fn fills_page(parsed: Parsed, at: &FillCursor, now: i64, rows: &[Box<RawValue>]) -> Result<Page, VenueError> {
+/// The longest window of fills.
+fn longest(path: &str) -> i64 {
+    if path.starts_with("/fapi/") { WINDOW_MILLIS } else { streams::SPOT_WINDOW_MILLIS }
+}
+
+fn fills_page(
+    path: &str,
+    parsed: Parsed,
+    at: &FillCursor,
+    now: i64,
+    rows: &[Box<RawValue>],
+) -> Result<Page, VenueError> {
     let mut page = Page { parsed, ..Page::default() };
     match at {
         FillCursor::Time(time) => {
-            let window = time.window(WINDOW_MILLIS, now);
+            let window = time.window(longest(path), now);
+            page.not_before = Timestamp::from_millis(window.from);
             streams::after_window(&mut page, time, window, now, &ids(rows), rows.len())?;
         }
         FillCursor::Id { from_id, at, through } => {
@@ -203,6 +254,12 @@ fn fills_page(parsed: Parsed, at: &FillCursor, now: i64, rows: &[Box<RawValue>])
         }
     }
     Ok(page)
+}
+
+/// Windows follow each other without a gap.
+fn joined(covered: Option<(Timestamp, Timestamp)>, window: Span) -> Option<(Timestamp, Timestamp)> {
+    let (from, to) = window.covered()?;
+    Some((covered.map_or(from, |(first, _)| first), to))
 }
 
 /// The family of a stream and its market, if it is of one.
@@ -233,8 +290,12 @@ impl VenueAccount for Binance {
         }))
     }
 
-    fn initial_streams(&self) -> Vec<&'static str> {
-        vec![USDM_FORCED, USDM_INCOME]
+    fn initial_streams(&self) -> Vec<String> {
+        [USDM_FORCED, USDM_INCOME, DEPOSITS, WITHDRAWALS, CONVERSIONS, DUST]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(TRANSFER_TYPES.map(|kind| format!("{TRANSFERS}:{kind}")))
+            .collect()
     }
 
     fn plan(&self, stream: &str) -> Option<StreamPlan> {
@@ -243,6 +304,7 @@ impl VenueAccount for Binance {
             (USDM_INCOME, None) => (1, 2),
             (USDM_FILLS, Some(market)) if !market.is_empty() => (2, 2),
             (SPOT_FILLS, Some(market)) if !market.is_empty() => (3, 5),
+            (family, kind) if flow_stream(family, kind).is_some() => (4, 10),
             _ => return None,
         };
         let oldest = Timestamp::from_millis((self.venues.clock.now().millis() - HORIZON_MILLIS).max(0));
@@ -256,7 +318,18 @@ impl VenueAccount for Binance {
             (USDM_INCOME, None) => self.income(cursor).await,
             (USDM_FILLS, Some(symbol)) => self.usdm_fills(symbol, cursor).await,
             (SPOT_FILLS, Some(symbol)) => self.spot_fills(symbol, cursor).await,
-            _ => Err(VenueError::unreadable(stream, "no such stream")),
+            (family, kind) => match flow_stream(family, kind) {
+                Some(flows) => self.flows(&flows, cursor).await,
+                None => Err(VenueError::unreadable(stream, "no such stream")),
+            },
+        }
+    }
+
+    fn again(&self, stream: &str, from: Timestamp) -> Option<Value> {
+        let time = TimeCursor::starting_at(from.millis());
+        match family(stream) {
+            (USDM_FILLS | SPOT_FILLS, Some(_)) => Some(stored(&FillCursor::Time(time))),
+            _ => Some(stored(&time)),
         }
     }
 
@@ -268,6 +341,11 @@ impl VenueAccount for Binance {
             }
             USDM_FILLS => self.priced(|prices| parse::usdm_fills(records, &Default::default(), prices)).await,
             USDM_INCOME => self.priced(|prices| parse::income(records, prices)).await,
+            DEPOSITS => self.priced(|prices| flows::deposits(records, prices)).await,
+            WITHDRAWALS => self.priced(|prices| flows::withdrawals(records, prices)).await,
+            TRANSFERS => self.priced(|prices| flows::transfers(records, prices)).await,
+            CONVERSIONS => self.priced(|prices| flows::conversions(records, prices)).await,
+            DUST => self.priced(|prices| flows::dust(records, prices)).await,
             _ => Err(VenueError::unreadable(stream, "no such stream")),
         }
     }

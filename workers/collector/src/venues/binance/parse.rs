@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use codash_domain::{Asset, Event, EventType, Fee, Price, Qty, Side};
+use codash_domain::{Asset, Event, EventType, Fee, FlowKind, Price, Qty, Side};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::flows::{Flow, flow};
 use super::markets::{self, Markets};
 use crate::pricing::{Exchange, Prices, product};
-use crate::venues::wire::{Dec, Millis, Text, blank, flag, parse_each};
+use crate::venues::wire::{Dec, Meaning, Millis, Text, blank, flag, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
 pub const SPOT_FILLS: &str = "spot.fills";
@@ -227,20 +228,20 @@ enum Part {
     Fee,
 }
 
-/// What an income type means; `None` for a cash flow, which is no event.
-fn income_meaning(income_type: &str) -> Option<(EventType, Part)> {
-    let cash_flow = matches!(
-        income_type,
-        "TRANSFER"
-            | "INTERNAL_TRANSFER"
-            | "CROSS_COLLATERAL_TRANSFER"
-            | "STRATEGY_UMFUTURES_TRANSFER"
-            | "AUTO_EXCHANGE"
-    ) || income_type.starts_with("COIN_SWAP_");
-    if cash_flow {
-        return None;
+/// The cash flow that an income type is, if it is one: no event.
+fn income_flow(income_type: &str) -> Option<FlowKind> {
+    match income_type {
+        "TRANSFER" | "INTERNAL_TRANSFER" | "CROSS_COLLATERAL_TRANSFER" | "STRATEGY_UMFUTURES_TRANSFER" => {
+            Some(FlowKind::Transfer)
+        }
+        "AUTO_EXCHANGE" => Some(FlowKind::Conversion),
+        other => other.starts_with("COIN_SWAP_").then_some(FlowKind::Conversion),
     }
-    Some(match income_type {
+}
+
+/// What an income type means.
+fn income_meaning(income_type: &str) -> (EventType, Part) {
+    match income_type {
         "FUNDING_FEE" | "SPECIAL_FUNDING_FEE" => (EventType::Funding, Part::Funding),
         "REALIZED_PNL" => (EventType::ClosedPnl, Part::Realized),
         "INSURANCE_CLEAR" => (EventType::Liquidation, Part::Realized),
@@ -253,23 +254,32 @@ fn income_meaning(income_type: &str) -> Option<(EventType, Part)> {
         | "FEE_RETURN"
         | "POSITION_LIMIT_INCREASE_FEE" => (EventType::Unknown, Part::Fee),
         _ => (EventType::Unknown, Part::Realized),
-    })
+    }
 }
 
 /// Income rows: funding, and what no fill carries.
 pub fn income(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
-    parse_each(rows, |row: Income, raw| match income_meaning(&row.income_type) {
-        Some((kind, part)) => income_row(&row, kind, part, raw, prices).map(Some),
-        None => Ok(None),
+    parse_each(rows, |row: Income, raw| match income_flow(&row.income_type) {
+        Some(kind) => {
+            let (native_id, at, asset) = (income_id(&row), row.time.0, row.asset.as_str());
+            let moved = Flow { stream: USDM_INCOME, native_id, kind, at, wallet: "usdm", asset, amount: row.income.0 };
+            Ok(Meaning::CashFlows(vec![flow(moved, raw, prices)?]))
+        }
+        None => income_row(&row, raw, prices).map(Some).map(Meaning::from),
     })
 }
 
-fn income_row(row: &Income, kind: EventType, part: Part, raw: &str, prices: &dyn Prices) -> Result<Record, String> {
+/// One settlement writes several symbols in the same millisecond: the venue's id alone is not enough.
+fn income_id(row: &Income) -> String {
+    let native = row.symbol.as_deref().unwrap_or_default();
+    format!("binance:usdm:income:{}:{}:{native}:{}", row.income_type, row.tran_id, row.asset)
+}
+
+fn income_row(row: &Income, raw: &str, prices: &dyn Prices) -> Result<Record, String> {
+    let (kind, part) = income_meaning(&row.income_type);
     let mut exchange = Exchange::new(prices, row.time.0);
     let native = row.symbol.as_deref().unwrap_or_default();
-    // One settlement writes several symbols in the same millisecond: the id alone is not enough.
-    let native_id = format!("binance:usdm:income:{}:{}:{native}:{}", row.income_type, row.tran_id, row.asset);
-    let mut event = blank(USDM_INCOME, native_id, kind, row.time.0, raw);
+    let mut event = blank(USDM_INCOME, income_id(row), kind, row.time.0, raw);
     match part {
         Part::Funding => event.funding_usd = exchange.stated(row.income.0, &row.asset)?,
         Part::Realized => event.realized_pnl_usd = exchange.stated(row.income.0, &row.asset)?,

@@ -17,6 +17,11 @@ pub const READS: &[Read] = &[
     Read::get("/api/v3/ticker/price", "prices of now"),
     Read::get("/api/v3/klines", "prices of past minutes"),
     Read::get("/sapi/v1/account/apiRestrictions", "what the key may do"),
+    Read::get("/sapi/v1/capital/deposit/hisrec", "deposits"),
+    Read::get("/sapi/v1/capital/withdraw/history", "withdrawals"),
+    Read::get("/sapi/v1/asset/transfer", "transfers between wallets"),
+    Read::get("/sapi/v1/convert/tradeFlow", "conversions"),
+    Read::get("/sapi/v1/asset/dribblet", "conversions of dust"),
     Read::get("/fapi/v1/time", "the server's clock"),
     Read::get("/fapi/v1/income", "funding, rebates and other futures income"),
     Read::get("/fapi/v1/userTrades", "futures fills"),
@@ -34,6 +39,8 @@ pub fn weight(path: &str) -> u32 {
         "/api/v3/exchangeInfo" | "/api/v3/account" | "/api/v3/myTrades" => 20,
         "/api/v3/ticker/price" => 4,
         "/api/v3/klines" => 2,
+        // Metered by account too, far above what we ask.
+        "/sapi/v1/convert/tradeFlow" | "/sapi/v1/capital/withdraw/history" => 10,
         "/fapi/v1/income" => 30,
         // Without a symbol, as we ask.
         "/fapi/v1/forceOrders" => 50,

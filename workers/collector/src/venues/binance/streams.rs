@@ -12,6 +12,8 @@ use crate::venues::paging::{DAY_MILLIS, OVERLAP_MILLIS, Span, TimeCursor, stored
 pub const HORIZON_MILLIS: i64 = 90 * DAY_MILLIS;
 /// The longest window of income, fills and forced orders.
 pub const WINDOW_MILLIS: i64 = 7 * DAY_MILLIS - 1;
+/// The longest window of spot fills.
+pub const SPOT_WINDOW_MILLIS: i64 = DAY_MILLIS - 1;
 /// A fill older than this is too near the horizon to page from its id.
 const OLDEST_ID_MILLIS: i64 = 80 * DAY_MILLIS;
 
@@ -63,7 +65,7 @@ fn advance(page: &mut Page, cursor: Value, covered: Option<(Timestamp, Timestamp
     page.more = more;
 }
 
-fn full_millisecond(endpoint: &str) -> VenueError {
+pub fn full_millisecond(endpoint: &str) -> VenueError {
     VenueError::unreadable(endpoint, "one millisecond holds more records than a reply")
 }
 

@@ -296,8 +296,8 @@ impl VenueAccount for Hyperliquid {
         })
     }
 
-    fn initial_streams(&self) -> Vec<&'static str> {
-        vec![FILLS, FUNDING, NAV]
+    fn initial_streams(&self) -> Vec<String> {
+        [FILLS, FUNDING, NAV].map(Into::into).into()
     }
 
     fn plan(&self, stream: &str) -> Option<StreamPlan> {
