@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use codash_analytics::CursorKey;
-use codash_collector::http::Http;
+use codash_collector::http::{Http, Shared};
 use codash_collector::parse_case::parse_case;
 use codash_collector::venues::{Endpoints, Venues};
 use codash_domain::{AccountId, ApiKey, Clock, KeyId, Scope, Scopes, SystemClock, Timestamp, WorkspaceId, text};
@@ -162,7 +162,8 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let (config, telemetry) = boot(&|name| args.text(name).or_else(|| environment(name)))?;
     let store = Store::connect(config.store.clone()).await?;
     let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
-    let app = App::build(store, venues(config.endpoints)?, cursor_key, Arc::new(SystemClock), config.app);
+    let venues = venues(&store, config.endpoints, config.egress)?;
+    let app = App::build(store, venues, cursor_key, Arc::new(SystemClock), config.app);
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -175,7 +176,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
 async fn collect() -> Result<(), Failure> {
     let (config, telemetry) = boot(&environment)?;
     let store = Store::connect(config.store).await?;
-    let venues = venues(config.endpoints)?;
+    let venues = venues(&store, config.endpoints, config.egress)?;
     codash_collector::run(store.clone(), venues, codash_collector::Settings::default(), stop_signal()?).await;
     store.close().await;
     telemetry.shutdown().await;
@@ -220,8 +221,9 @@ fn boot(source: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Telemetry), 
     Ok((config, telemetry))
 }
 
-fn venues(endpoints: Endpoints) -> Result<Venues, Failure> {
-    Ok(Venues { http: Http::new()?, endpoints, clock: Arc::new(SystemClock) })
+fn venues(store: &Store, endpoints: Endpoints, egress: String) -> Result<Venues, Failure> {
+    let http = Http::sharing(Shared { store: store.clone(), egress })?;
+    Ok(Venues { http, endpoints, clock: Arc::new(SystemClock) })
 }
 
 /// Cancelled by Ctrl-C or SIGTERM; a second signal ends the process at once.

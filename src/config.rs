@@ -21,10 +21,14 @@ use crate::limits::LimitSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 18] = [
+pub const SETTINGS: [(&str, &str); 19] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
     ("CODASH_DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/DATABASE (required)"),
+    (
+        "CODASH_EGRESS",
+        "names the address that requests leave from; processes that share one count venue limits together (default)",
+    ),
     ("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", "requests with a credential, a minute and address (300)"),
     ("CODASH_LIMIT_READS_PER_MINUTE", "authenticated requests, a minute and key (100)"),
     ("CODASH_LIMIT_REGISTRATIONS_PER_HOUR", "new workspaces, an hour and address (20)"),
@@ -64,6 +68,8 @@ pub struct Config {
     pub app: AppConfig,
     pub store: StoreConfig,
     pub endpoints: Endpoints,
+    /// Names the address that requests to venues leave from.
+    pub egress: String,
     pub log: LogSettings,
 }
 
@@ -105,6 +111,7 @@ impl Config {
             ),
             store: reading.store(app.deadline),
             endpoints: reading.endpoints(),
+            egress: reading.text("CODASH_EGRESS").unwrap_or_else(|| "default".into()),
             log: reading.log(LogSettings::default()),
             app,
         };

@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use codash_analytics::input::{input_schema, output_schema};
-use codash_analytics::list_accounts;
+use codash_analytics::{cash_flows, list_accounts};
 use codash_domain::Scope;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use crate::rest::{Success, accounts, agents, ai_keys, health, status};
+use crate::rest::{Success, accounts, agents, ai_keys, health, status, venues};
 
 /// The document as text, made once.
 pub fn yaml() -> &'static str {
@@ -91,11 +91,24 @@ fn paths() -> Value {
             "parameters": [{ "name": "provider", "in": "path", "required": true, "schema": { "type": "string" } }],
             "responses": guarded::<Success<ai_keys::RemovedAiKey>>("200", "It is gone", &["404"]),
         }},
+        "/api/cash-flows": { "get": {
+            "operationId": "listCashFlows",
+            "summary": "Deposits, withdrawals, transfers, conversions and loans, newest first",
+            "description": format!("{} Kept apart from events: no PnL holds them.", scope(Scope::ReadRaw)),
+            "parameters": parameters::<cash_flows::Query>(),
+            "responses": guarded::<Success<cash_flows::Answer>>("200", "A page of cash flows", &["400", "404"]),
+        }},
         "/api/status": { "get": {
             "operationId": "getStatus",
             "summary": "How the connection to each venue stands",
             "description": scope(Scope::ReadLive),
             "responses": guarded::<status::Status>("200", "Accounts and their streams, at the top level", &[]),
+        }},
+        "/api/venues": { "get": {
+            "operationId": "listVenues",
+            "summary": "Which venues there are, what each needs, and everything that is ever asked of it",
+            "security": [],
+            "responses": { "200": answer::<Success<venues::Venues>>("The venues", &[]) },
         }},
         "/mcp": { "post": mcp() },
         "/health/live": { "get": {
@@ -142,6 +155,22 @@ fn scope(scope: Scope) -> String {
 
 fn body<Q: JsonSchema>() -> Value {
     json!({ "required": true, "content": { "application/json": { "schema": input_schema::<Q>() } } })
+}
+
+/// A question's arguments as query parameters.
+fn parameters<Q: JsonSchema>() -> Value {
+    let schema = input_schema::<Q>();
+    let parameter = |(name, schema): (&String, &Value)| {
+        let mut schema = schema.clone();
+        let description = schema.as_object_mut().and_then(|members| members.shift_remove("description"));
+        let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
+        if schema["type"] == "array" {
+            parameter["style"] = "form".into();
+            parameter["explode"] = false.into();
+        }
+        parameter
+    };
+    schema["properties"].as_object().into_iter().flatten().map(parameter).collect()
 }
 
 fn answer<A: JsonSchema>(description: &str, headers: &[&str]) -> Value {

@@ -66,7 +66,9 @@ pub fn router(app: App) -> Router {
 /// plain 404: a client that is sent a 401 there looks for an authorization server.
 fn is_public(method: &Method, path: &str) -> bool {
     match path {
-        "/" | "/health/live" | "/health/ready" | "/openapi.yaml" => *method == Method::GET || *method == Method::HEAD,
+        "/" | "/health/live" | "/health/ready" | "/openapi.yaml" | "/api/venues" => {
+            *method == Method::GET || *method == Method::HEAD
+        }
         "/api/agents/register" => *method == Method::POST,
         _ => path.starts_with("/.well-known/"),
     }

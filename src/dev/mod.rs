@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codash_analytics::CursorKey;
-use codash_collector::http::Http;
+use codash_collector::http::{Http, Shared};
 use codash_collector::venues::Venues;
 use codash_domain::{Clock, SystemClock};
 use codash_store::Store;
@@ -188,7 +188,7 @@ impl Dev {
         let replay = start_replay(folder, args, Arc::clone(&clock)).await?;
         let config = settings(&cluster.url(DATABASE), folder, replay.as_ref())?;
         let store = Store::connect(config.store.clone()).await?;
-        let http = Http::new()?;
+        let http = Http::sharing(Shared { store: store.clone(), egress: "dev".into() })?;
         let venues = Venues { http, endpoints: config.endpoints.clone(), clock: Arc::clone(&clock) };
         let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
         let app = App::build(store.clone(), venues.clone(), cursor_key, clock, config.app);

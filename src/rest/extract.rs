@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use codash_analytics::input;
 use codash_domain::text;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use validator::{Validate, ValidationError};
 
 use super::error::ApiError;
@@ -28,6 +31,47 @@ impl<T: DeserializeOwned + Validate, S: Send + Sync> FromRequest<S> for Json<T> 
             .map_err(|_| ApiError::invalid_request("the body could not be read"))?;
         read(&bytes).map(Self)
     }
+}
+
+/// Arguments in the query string, held to the same schema as a body. A list is written with commas, or
+/// by repeating its name.
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let pairs: axum::extract::Query<Vec<(String, String)>> = axum::extract::Query::try_from_uri(&parts.uri)
+            .map_err(|_| ApiError::invalid_request("the query string cannot be read"))?;
+        let arguments = arguments(&pairs.0, &input::input_schema::<T>())?;
+        input::read(&arguments).map(Self).map_err(|faults| ApiError::invalid_fields(&faults))
+    }
+}
+
+/// Texts as values of the types that the schema names; what does not fit stays a text, and is refused
+/// with its place.
+fn arguments(pairs: &[(String, String)], schema: &Value) -> Result<Value, ApiError> {
+    let mut arguments = serde_json::Map::new();
+    for (name, text) in pairs {
+        let wanted = &schema["properties"][name.as_str()]["type"];
+        if wanted == "array" {
+            let items = text.split(',').filter(|item| !item.is_empty()).map(Value::from);
+            let list = arguments.entry(name.clone()).or_insert_with(|| Value::Array(vec![]));
+            list.as_array_mut().into_iter().for_each(|list| list.extend(items.clone()));
+            continue;
+        }
+        let value = match wanted.as_str() {
+            Some("integer" | "number" | "boolean") => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
+            }
+            _ => Value::from(text.clone()),
+        };
+        if arguments.insert(name.clone(), value).is_some() {
+            return Err(ApiError::invalid_field(&text::clean(name, 64), "is given twice"));
+        }
+    }
+    Ok(arguments.into())
 }
 
 fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -64,6 +108,7 @@ pub fn fault(message: &'static str) -> ValidationError {
 mod tests {
     use axum::http::StatusCode;
     use serde::Deserialize;
+    use serde_json::json;
 
     use super::*;
 
@@ -89,6 +134,17 @@ mod tests {
         assert!(refused("{\"keyName\":\n").to_string().contains("line 2"));
         assert!(refused("[]")["error"].is_string());
         assert!(refused(&"[".repeat(100_000))["error"].is_string());
+    }
+
+    #[test]
+    fn a_query_string_is_read_by_the_types_that_the_schema_names() {
+        let schema = json!({ "properties": { "limit": { "type": "integer" }, "ids": { "type": "array" }, "to": { "type": "string" } } });
+        let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let pairs = [pair("limit", "7"), pair("ids", "a,b"), pair("ids", "c"), pair("to", "9"), pair("x", "1")];
+        let read = arguments(&pairs, &schema).unwrap();
+        assert_eq!(read, json!({ "limit": 7, "ids": ["a", "b", "c"], "to": "9", "x": "1" }));
+        assert_eq!(arguments(&[pair("limit", "many")], &schema).unwrap(), json!({ "limit": "many" }));
+        assert!(arguments(&[pair("to", "1"), pair("to", "2")], &schema).is_err());
     }
 
     #[test]

@@ -7,10 +7,12 @@
 pub mod accounts;
 pub mod agents;
 pub mod ai_keys;
+pub mod cash_flows;
 pub mod error;
 pub mod extract;
 pub mod health;
 pub mod status;
+pub mod venues;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -33,7 +35,9 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/accounts", get(accounts::list).post(accounts::create))
         .route("/api/settings/ai-keys", post(ai_keys::put))
         .route("/api/settings/ai-keys/{provider}", delete(ai_keys::remove))
+        .route("/api/cash-flows", get(cash_flows::list))
         .route("/api/status", get(status::status))
+        .route("/api/venues", get(venues::list))
 }
 
 /// The contract's success envelope.

@@ -5,9 +5,10 @@
 //! here, give it a row in `src/mcp/tools.rs` and, for REST, a handler of a few lines.
 //!
 //! Questions: [`list_accounts`], [`portfolio_summary`], [`nav_history`], [`activity_summary`],
-//! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`].
+//! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`].
 
 pub mod activity_summary;
+pub mod cash_flows;
 pub mod cursor;
 pub mod error;
 pub mod input;

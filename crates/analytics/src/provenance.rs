@@ -4,7 +4,7 @@
 use codash_domain::{AccountId, EventType, Timestamp, Window};
 use codash_store::Session;
 use codash_store::accounts::Account;
-use codash_store::coverage::StreamCoverage;
+use codash_store::coverage::{StreamCoverage, Streams};
 use codash_store::events::EventFilter;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -100,8 +100,28 @@ pub async fn coverage(
     window: Window,
     now: Timestamp,
 ) -> Result<Coverage, Error> {
+    coverage_of(session, selection, window, now, Streams::Events).await
+}
+
+/// As [`coverage`], of cash flows: some come with events, others in streams of their own.
+pub async fn flow_coverage(
+    session: &mut Session<'_>,
+    selection: &Selection,
+    window: Window,
+    now: Timestamp,
+) -> Result<Coverage, Error> {
+    coverage_of(session, selection, window, now, Streams::EventsAndFlows).await
+}
+
+async fn coverage_of(
+    session: &mut Session<'_>,
+    selection: &Selection,
+    window: Window,
+    now: Timestamp,
+    of: Streams,
+) -> Result<Coverage, Error> {
     let past = Window { from: window.from, to: window.to.min(now) };
-    let streams = if past.from > past.to { Vec::new() } else { session.coverage(&selection.ids(), past).await? };
+    let streams = if past.from > past.to { Vec::new() } else { session.coverage(&selection.ids(), past, of).await? };
     let accounts: Vec<AccountCoverage> = selection
         .accounts
         .iter()

@@ -9,6 +9,14 @@ use crate::row::Columns;
 use crate::session::Transaction;
 use crate::{Error, Lease, Session};
 
+/// Which streams a question rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    Events,
+    /// Cash flows come with both.
+    EventsAndFlows,
+}
+
 /// One stream of an account, as far as a window is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamCoverage {
@@ -50,8 +58,13 @@ pub(crate) async fn add(
 }
 
 impl Session<'_> {
-    /// How far each stream of events of these accounts covers the window.
-    pub async fn coverage(&mut self, accounts: &[AccountId], window: Window) -> Result<Vec<StreamCoverage>, Error> {
+    /// How far each of these streams of these accounts covers the window.
+    pub async fn coverage(
+        &mut self,
+        accounts: &[AccountId],
+        window: Window,
+        of: Streams,
+    ) -> Result<Vec<StreamCoverage>, Error> {
         let ids: Vec<Uuid> = accounts.iter().map(|a| a.0).collect();
         let workspace = self.workspace();
         let rows = sqlx::query(
@@ -64,13 +77,14 @@ impl Session<'_> {
                 WHERE c.workspace_id = s.workspace_id AND c.account_id = s.account_id AND c.stream = s.stream
                   AND c.from_at <= $4 AND c.to_at >= $3
              ) c ON true
-             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) AND s.stream <> $5 AND NOT starts_with(s.stream, $6) ORDER BY s.account_id, s.stream",
+             WHERE s.workspace_id = $1 AND s.account_id = ANY ($2) AND s.stream <> $5 AND ($6 OR NOT starts_with(s.stream, $7)) ORDER BY s.account_id, s.stream",
         )
         .bind(workspace)
         .bind(ids)
         .bind(window.from.utc())
         .bind(window.to.utc())
         .bind(NAV_STREAM)
+        .bind(of == Streams::EventsAndFlows)
         .bind(FLOW_STREAMS)
         .fetch_all(self.connection())
         .await?;

@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod meters;
 pub mod migrations;
 pub mod nav;
 pub mod rollups;

@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use codash_store::Store;
+use codash_store::meters::Spend;
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
@@ -135,12 +137,41 @@ impl Host {
     }
 }
 
+/// Where processes behind one egress address count together.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub store: Store,
+    /// Names the egress address.
+    pub egress: String,
+}
+
+impl Shared {
+    fn meter(&self, target: Target<'_>) -> String {
+        format!("{} {} {}", self.egress, target.base, target.meter)
+    }
+
+    async fn take(&self, target: Target<'_>, weight: u32, allowance: u32) -> Result<Spend, VenueError> {
+        let taken = self.store.take_weight(&self.meter(target), weight, allowance, target.per).await;
+        // Without the count nothing is sent: a guess could get the address banned.
+        taken.map_err(|error| VenueError::retry(format!("the shared meter: {error}")))
+    }
+
+    /// A note that could not be made is a warning: this process knows it by itself.
+    fn warn(done: Result<(), codash_store::Error>) {
+        if let Err(error) = done {
+            tracing::warn!(%error, "the shared meter was not told");
+        }
+    }
+}
+
 /// Address and meter.
 type HostKey = (String, String);
 type Kept = (Instant, Arc<dyn Any + Send + Sync>);
 
 struct Inner {
     client: reqwest::Client,
+    /// The meters of hosts that all processes behind one address share. `None`: this process is alone.
+    shared: Option<Shared>,
     hosts: Mutex<HashMap<HostKey, Host>>,
     kept: Mutex<HashMap<String, Kept>>,
 }
@@ -159,25 +190,39 @@ impl Http {
     /// No redirects (a signed address must not wander) and no proxies (nothing of the environment
     /// may see a key).
     pub fn new() -> Result<Self, VenueError> {
+        Self::build(None, TOTAL_TIMEOUT)
+    }
+
+    /// As [`Http::new`], counting together with every process that names the same egress address.
+    pub fn sharing(shared: Shared) -> Result<Self, VenueError> {
+        Self::build(Some(shared), TOTAL_TIMEOUT)
+    }
+
+    /// As [`Http::new`] or [`Http::sharing`], with little patience. For tests.
+    pub fn impatient(shared: Option<Shared>, timeout: Duration) -> Result<Self, VenueError> {
+        Self::build(shared, timeout)
+    }
+
+    fn build(shared: Option<Shared>, timeout: Duration) -> Result<Self, VenueError> {
         // Another part of the process may have installed one already; any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
+            .timeout(timeout)
             .user_agent("codash-collector")
             .build()
             .map_err(|error| VenueError::retry(format!("no outbound client: {}", kind(&error))))?;
-        Ok(Self(Arc::new(Inner { client, hosts: Mutex::default(), kept: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { client, shared, hosts: Mutex::default(), kept: Mutex::default() })))
     }
 
     /// Sends when the host's budget allows. Replies that mean "later" come back as errors.
     pub async fn send(&self, request: Request<'_>) -> Result<Reply, VenueError> {
         if let Some(own) = request.own_meter {
-            self.wait_for(own, 1).await?;
+            self.wait_for(own, 1, None).await?;
         }
-        self.wait_for(request.target, request.weight).await?;
+        self.wait_for(request.target, request.weight, self.0.shared.as_ref()).await?;
         let url = format!("{}{}", request.target.base, request.path);
         let mut builder = match request.body {
             Some(Body::Json(body)) => self.0.client.post(url).header("content-type", "application/json").body(body),
@@ -194,9 +239,14 @@ impl Http {
     }
 
     /// Charges weight that only the reply showed, such as a price per row.
-    pub fn charge(&self, target: Target<'_>, weight: u32) {
-        if weight > 0 {
-            self.with_host(target, |host| host.spent.push_back((Instant::now(), weight)));
+    pub async fn charge(&self, target: Target<'_>, weight: u32) {
+        if weight == 0 {
+            return;
+        }
+        self.with_host(target, |host| host.spent.push_back((Instant::now(), weight)));
+        if let Some(shared) = &self.0.shared {
+            let taken = shared.store.take_weight(&shared.meter(target), weight, u32::MAX, target.per).await;
+            Shared::warn(taken.map(drop));
         }
     }
 
@@ -227,16 +277,26 @@ impl Http {
         act(hosts.entry((target.base.to_owned(), target.meter.to_owned())).or_default())
     }
 
-    async fn wait_for(&self, target: Target<'_>, weight: u32) -> Result<(), VenueError> {
+    async fn wait_for(&self, target: Target<'_>, weight: u32, shared: Option<&Shared>) -> Result<(), VenueError> {
         let patience = Instant::now() + LONGEST_WAIT;
         let allowance = (target.budget * 4 / 5).max(1);
         loop {
             let now = Instant::now();
-            let taken = self.with_host(target, |host| match host.silence_error(now) {
-                Some(error) => Err(error),
-                None => Ok(host.take(weight, allowance, target.per, now)),
-            })?;
-            let Err(wait) = taken else { return Ok(()) };
+            let spend = match shared {
+                None => self.with_host(target, |host| match host.silence_error(now) {
+                    Some(error) => Err(error),
+                    None => Ok(host.take(weight, allowance, target.per, now)),
+                })?,
+                Some(shared) => {
+                    self.with_host(target, |host| host.silence_error(now)).map_or(Ok(()), Err)?;
+                    match shared.take(target, weight, allowance).await? {
+                        Spend::Taken => Ok(()),
+                        Spend::Wait(wait) => Err(wait),
+                        Spend::Silent { after, banned } => return Err(self.silent(target, after, banned)),
+                    }
+                }
+            };
+            let Err(wait) = spend else { return Ok(()) };
             if now + wait > patience {
                 return Err(VenueError::Retry {
                     after: Some(wait),
@@ -257,8 +317,8 @@ impl Http {
         }
         let after = number(&headers, "retry-after").map(|seconds| Duration::from_secs(seconds).min(LONGEST_SILENCE));
         match status {
-            429 => Err(self.silence(target, after.unwrap_or(DEFAULT_SILENCE), false)),
-            418 => Err(self.silence(target, after.unwrap_or(DEFAULT_BAN), true)),
+            429 => Err(self.silence(target, after.unwrap_or(DEFAULT_SILENCE), false).await),
+            418 => Err(self.silence(target, after.unwrap_or(DEFAULT_BAN), true).await),
             500.. => Err(VenueError::Retry { after, reason: format!("HTTP {status}") }),
             300..=399 => Err(VenueError::retry(format!("HTTP {status}: a redirect, not followed"))),
             _ => Ok(Reply { status, headers, body: body_of(response).await? }),
@@ -266,13 +326,22 @@ impl Http {
     }
 
     /// Sends nothing more there for a while, and says so: what a venue asked for in words of its own.
-    pub fn silence(&self, target: Target<'_>, after: Duration, banned: bool) -> VenueError {
+    pub async fn silence(&self, target: Target<'_>, after: Duration, banned: bool) -> VenueError {
         tracing::warn!(
             host.base = target.base,
             silence.seconds = after.as_secs(),
             banned,
             "the venue asked for silence"
         );
+        let error = self.silent(target, after, banned);
+        if let Some(shared) = &self.0.shared {
+            Shared::warn(shared.store.silence(&shared.meter(target), after, banned).await);
+        }
+        error
+    }
+
+    /// Remembers a silence in this process.
+    fn silent(&self, target: Target<'_>, after: Duration, banned: bool) -> VenueError {
         self.with_host(target, |host| host.silence = Some(Silence { until: Instant::now() + after, banned }));
         match banned {
             true => VenueError::Banned { after, reason: "the venue refuses this address".into() },
@@ -381,10 +450,10 @@ mod tests {
     async fn a_long_wait_is_handed_back_and_hosts_have_budgets_of_their_own() {
         let http = Http::new().unwrap();
         let host = target("http://127.0.0.1:1");
-        http.wait_for(host, 800).await.unwrap();
-        let refused = http.clone().wait_for(host, 1).await.unwrap_err();
+        http.wait_for(host, 800, None).await.unwrap();
+        let refused = http.clone().wait_for(host, 1, None).await.unwrap_err();
         assert!(matches!(refused, VenueError::Retry { after: Some(wait), .. } if wait > LONGEST_WAIT));
-        http.wait_for(Target { meter: "other", ..host }, 400).await.unwrap();
+        http.wait_for(Target { meter: "other", ..host }, 400, None).await.unwrap();
     }
 
     #[test]

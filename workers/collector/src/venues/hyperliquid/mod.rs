@@ -132,7 +132,7 @@ impl Hyperliquid {
     /// A list about a user; long lists cost more, which only the reply shows.
     async fn list(&self, kind: &str, fields: Value) -> Result<Vec<Box<RawValue>>, VenueError> {
         let rows = rows(kind, &self.info(kind, fields).await?)?;
-        self.venues.http.charge(self.target(), u32::try_from(rows.len() / 20).unwrap_or(u32::MAX));
+        self.venues.http.charge(self.target(), u32::try_from(rows.len() / 20).unwrap_or(u32::MAX)).await;
         Ok(rows)
     }
 
@@ -229,7 +229,7 @@ impl Hyperliquid {
             Err(error) => return Err(error),
         };
         let candles: Vec<Candle> = read("candleSnapshot", &body)?;
-        self.venues.http.charge(self.target(), u32::try_from(candles.len() / 60).unwrap_or(u32::MAX));
+        self.venues.http.charge(self.target(), u32::try_from(candles.len() / 60).unwrap_or(u32::MAX)).await;
         Ok(candles.into_iter().map(|candle| (candle.t.0, candle.c.0)).collect())
     }
 
