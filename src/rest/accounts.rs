@@ -137,7 +137,7 @@ fn venue_failed(venue: Venue, error: VenueError) -> ApiError {
         }
         VenueError::Retry { after, .. } => unavailable(venue, after, error),
         VenueError::Banned { after, .. } => unavailable(venue, Some(after), error),
-        VenueError::Unreadable { .. } => unavailable(venue, None, error),
+        VenueError::Unreadable { .. } | VenueError::Expired { .. } => unavailable(venue, None, error),
         VenueError::NotListed { .. } => ApiError::internal().caused_by(error),
     }
 }

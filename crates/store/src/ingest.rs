@@ -72,7 +72,10 @@ pub struct PageWrite {
     pub new_streams: Vec<String>,
     pub cursor: Value,
     pub covered: Option<(Timestamp, Timestamp)>,
-    pub horizon: Option<(Timestamp, &'static str)>,
+    /// Documented: kept as it was when the stream was first read.
+    pub horizon: Option<(Timestamp, String)>,
+    /// Found out: replaces the other.
+    pub found_horizon: Option<(Timestamp, String)>,
     /// False while more pages wait.
     pub up_to_date: bool,
     /// Pause before the stream is read again.
@@ -740,7 +743,7 @@ async fn advance_sweep(tx: &mut Transaction, lease: &Lease, page: &PageWrite, sw
 async fn advance(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Result<(), Error> {
     sqlx::query(
         "UPDATE streams s SET cursor = $4, failures = 0, last_read_at = $5,
-                horizon = coalesce(s.horizon, $6), horizon_reason = coalesce(s.horizon_reason, $7),
+                horizon = coalesce($10, s.horizon, $6), horizon_reason = coalesce($11, s.horizon_reason, $7),
                 swept_at = coalesce(s.swept_at, CASE WHEN $8 THEN $5 END),
                 deep_swept_at = coalesce(s.deep_swept_at, CASE WHEN $8 THEN $5 END),
                 status = CASE WHEN q.n > 0 THEN 'degraded' WHEN $8 THEN 'ok' ELSE 'behind' END,
@@ -754,10 +757,12 @@ async fn advance(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Resul
     .bind(&page.stream)
     .bind(&page.cursor)
     .bind(page.read_at.map(Timestamp::utc))
-    .bind(page.horizon.map(|(at, _)| at.utc()))
-    .bind(page.horizon.map(|(_, reason)| reason))
+    .bind(page.horizon.as_ref().map(|(at, _)| at.utc()))
+    .bind(page.horizon.as_ref().map(|(_, reason)| reason))
     .bind(page.up_to_date)
     .bind(i32::try_from(page.pause.as_secs()).unwrap_or(i32::MAX))
+    .bind(page.found_horizon.as_ref().map(|(at, _)| at.utc()))
+    .bind(page.found_horizon.as_ref().map(|(_, reason)| reason))
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -24,6 +24,9 @@ pub enum VenueError {
     /// The envelope of a reply is not the one we know. Single bad records are not this.
     #[error("the reply of {endpoint} cannot be read: {reason}")]
     Unreadable { endpoint: String, reason: String },
+    /// The venue does not go back so far any more.
+    #[error("the venue no longer tells of that time: {reason}")]
+    Expired { reason: String },
     /// Our own signer refused: the endpoint is not on the list of reads.
     #[error("{endpoint} is not on the list of read endpoints")]
     NotListed { endpoint: String },
@@ -53,6 +56,7 @@ impl VenueError {
             Self::KeyRefused { .. } => "key_refused",
             Self::PermissionMissing { .. } => "permission_missing",
             Self::Unreadable { .. } => "unreadable",
+            Self::Expired { .. } => "expired",
             Self::NotListed { .. } => "not_listed",
         }
     }

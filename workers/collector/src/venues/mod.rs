@@ -11,6 +11,7 @@ pub mod hyperliquid;
 #[cfg(test)]
 pub mod mock;
 pub mod paging;
+pub mod paper;
 pub mod reads;
 pub mod registry;
 pub mod wire;
@@ -80,6 +81,8 @@ pub struct Page {
     pub cursor: Value,
     /// No record of the page is older, where that is known without `covered`.
     pub not_before: Option<Timestamp>,
+    /// The venue turned out to tell nothing older, and why.
+    pub horizon: Option<(Timestamp, String)>,
     /// The span (inclusive) that this page completes, when it does.
     pub covered: Option<(Timestamp, Timestamp)>,
     /// True when another page is waiting now; false when the stream has been read up to the present.

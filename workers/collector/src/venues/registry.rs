@@ -7,7 +7,7 @@ use std::time::Duration;
 use codash_domain::Venue;
 
 use super::reads::Read;
-use super::{Credentials, Endpoints, VenueAccount, Venues, binance, hyperliquid};
+use super::{Credentials, Endpoints, VenueAccount, Venues, binance, hyperliquid, paper};
 use crate::error::VenueError;
 use crate::http::Target;
 use crate::parse_case::{Case, Lines};
@@ -62,7 +62,7 @@ pub struct Definition {
     pub read_case: fn(&Case) -> Result<Lines, String>,
 }
 
-pub static REGISTRY: &[&Definition] = &[&binance::DEFINITION, &hyperliquid::DEFINITION];
+pub static REGISTRY: &[&Definition] = &[&binance::DEFINITION, &hyperliquid::DEFINITION, &paper::DEFINITION];
 
 /// What is known about a venue; `None` for one that is only a word yet.
 pub fn definition(venue: Venue) -> Option<&'static Definition> {

@@ -41,6 +41,8 @@ pub fn of_body(body: &str) -> Option<Fault> {
         -1021 => Fault::Clock { reason },
         -1022 => Fault::Signature { reason },
         -1121 | -1122 | -1100 => Fault::NoSuchMarket { reason },
+        // "Search window is restricted to recent N days only."
+        -4166 => Fault::Error(VenueError::Expired { reason: clean(&msg, 200) }),
         -2014 | -2015 | -1002 => Fault::Error(VenueError::KeyRefused { reason }),
         // -1000, -1001, -1003, -1006, -1007, -1008, -1015 pass by themselves; of the rest we cannot tell.
         _ => Fault::Error(VenueError::Retry { after: None, reason }),

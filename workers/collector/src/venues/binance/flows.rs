@@ -243,6 +243,9 @@ pub fn dust(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
     })
 }
 
+/// The records of a reply: endpoint, body.
+pub type RowsOf = fn(&str, &str) -> Result<Vec<Box<RawValue>>, VenueError>;
+
 /// How one stream of cash flows is asked for.
 pub struct FlowStream {
     pub path: &'static str,
@@ -253,7 +256,7 @@ pub struct FlowStream {
     /// Rows in a reply; so many of them may not be all of the window.
     pub limit: usize,
     pub params: Vec<(&'static str, String)>,
-    pub rows: fn(&str, &str) -> Result<Vec<Box<RawValue>>, VenueError>,
+    pub rows: RowsOf,
     pub parse: fn(&[Box<RawValue>], &dyn Prices) -> Parsed,
 }
 

@@ -13,6 +13,7 @@ pub mod sign;
 pub mod state;
 pub mod streams;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,21 +26,25 @@ use serde_json::value::RawValue;
 pub use client::{Binance, klines};
 pub use sign::READS;
 
-use self::flows::{CONVERSIONS, DEPOSITS, DUST, FlowStream, TRANSFER_TYPES, TRANSFERS, WITHDRAWALS, flow_stream};
+use self::flows::{
+    CONVERSIONS, DEPOSITS, DUST, FlowStream, RowsOf, TRANSFER_TYPES, TRANSFERS, WITHDRAWALS, flow_stream,
+};
 use self::parse::{SPOT_FILLS, USDM_FILLS, USDM_FORCED, USDM_INCOME};
 use self::streams::{FillCursor, HORIZON_MILLIS, WINDOW_MILLIS};
 use super::holdings::Holdings;
-use super::paging::{Span, TimeCursor, cursor, ids, stored, times};
-use super::wire::rows;
+use super::paging::{DAY_MILLIS, Span, TimeCursor, cursor, ids, stored, times};
+use super::wire::{self, rows};
 use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
 use crate::error::VenueError;
-use crate::pricing::{Prices, needs};
+use crate::pricing::{PriceBook, Prices, needs};
 
 /// Where the two wallets answer.
 #[derive(Debug)]
 pub struct Hosts {
     pub spot: Host,
     pub usdm: Host,
+    /// What of an account there is not read.
+    pub not_covered: &'static [&'static str],
     /// When it began, in Unix milliseconds: nothing is older.
     pub opened: i64,
 }
@@ -57,6 +62,11 @@ static HOSTS: Hosts = Hosts {
         budget: 2400,
         per: Duration::from_secs(60),
     },
+    not_covered: &[
+        "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
+        "spot markets of assets that are no longer held and were sold before the account was attached",
+        "dividends and other distributions to the spot wallet; transfers older than six months",
+    ],
     // 2017-07-14.
     opened: 1_499_990_400_000,
 };
@@ -72,12 +82,6 @@ pub static DEFINITION: Definition = Definition {
     connect: |venues, credentials| Ok(Arc::new(Binance::new(venues.clone(), &HOSTS, credentials)?)),
     read_case: case::read,
 };
-
-const NOT_COVERED: [&str; 3] = [
-    "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
-    "spot markets of assets that are no longer held and were sold before the account was attached",
-    "dividends and other distributions to the spot wallet; transfers older than six months",
-];
 
 const HORIZON: &str = "Binance keeps three months of futures history";
 
@@ -117,16 +121,42 @@ impl Binance {
         let now = self.server_now(PATH).await?.millis();
         let at = cursor(stored, || TimeCursor::starting_at(now - HORIZON_MILLIS))?;
         let window = at.window(WINDOW_MILLIS, now);
-        let params = [
-            ("startTime", window.from.to_string()),
-            ("endTime", window.to.to_string()),
-            ("limit", streams::FORCED_LIMIT.to_string()),
-        ];
-        let rows = rows(PATH, &self.signed(PATH, &params).await?)?;
+        let params = [("limit", streams::FORCED_LIMIT.to_string())];
+        let ask = Windowed { path: PATH, params: &params, limit: streams::FORCED_LIMIT, rows: wire::rows };
+        let rows = self.whole_window(&ask, window, times::<Box<RawValue>>).await?;
         let parsed = self.priced(|prices| parse::forced_orders(&rows, prices)).await?;
         let mut page = Page { parsed, not_before: Timestamp::from_millis(window.from), ..Page::default() };
-        streams::after_forced(&mut page, &at, window, now, &times(&rows), rows.len())?;
+        streams::after_whole(&mut page, &at, window, now);
         Ok(page)
+    }
+
+    /// Every record of a window, of an endpoint without pages: what lies before and after a reply's
+    /// records is asked for until nothing new comes.
+    async fn whole_window(
+        &self,
+        ask: &Windowed<'_>,
+        window: Span,
+        times: impl Fn(&[Box<RawValue>]) -> Vec<i64>,
+    ) -> Result<Vec<Box<RawValue>>, VenueError> {
+        let mut seen = BTreeSet::new();
+        let mut all = vec![];
+        let mut waiting = vec![window];
+        while let Some(part) = waiting.pop() {
+            let mut params = ask.params.to_vec();
+            params.push(("startTime", part.from.to_string()));
+            params.push(("endTime", part.to.to_string()));
+            let rows = (ask.rows)(ask.path, &self.signed(ask.path, &params).await?)?;
+            let is_full = rows.len() >= ask.limit;
+            let times = times(&rows);
+            let new: Vec<_> = rows.into_iter().filter(|row| seen.insert(row.get().to_owned())).collect();
+            match (new.is_empty(), part.from == part.to) {
+                (true, _) if !is_full => {}
+                (_, true) if is_full => return Err(streams::full_millisecond(ask.path)),
+                _ => waiting.extend(streams::remaining(part, &times)),
+            }
+            all.extend(new);
+        }
+        Ok(all)
     }
 
     async fn usdm_fills(&self, symbol: &str, stored: &Value) -> Result<Page, VenueError> {
@@ -136,7 +166,7 @@ impl Binance {
         let rows = self.fill_rows(PATH, symbol, &at, now).await?;
         // Which orders were forced is joined later, by the order's reference.
         let parsed = self.priced(|prices| parse::usdm_fills(&rows, &Default::default(), prices)).await?;
-        fills_page(PATH, parsed, &at, now, &rows)
+        Ok(fills_page(PATH, parsed, &at, now, &rows))
     }
 
     async fn spot_fills(&self, symbol: &str, stored: &Value) -> Result<Page, VenueError> {
@@ -146,7 +176,7 @@ impl Binance {
         let rows = self.fill_rows(PATH, symbol, &at, now).await?;
         let markets = self.markets().await?;
         let parsed = self.priced(|prices| parse::spot_fills(&rows, &markets, prices)).await?;
-        fills_page(PATH, parsed, &at, now, &rows)
+        Ok(fills_page(PATH, parsed, &at, now, &rows))
     }
 
     async fn fill_rows(
@@ -176,21 +206,17 @@ impl Binance {
         let oldest = stream.horizon.map_or(self.hosts.opened, |horizon| now - horizon);
         let mut at = cursor(stored_cursor, || TimeCursor::starting_at(oldest))?;
         let mut page = Page::default();
+        let ask = Windowed { path: stream.path, params: &stream.params, limit: stream.limit, rows: stream.rows };
+        let times = |rows: &[Box<RawValue>]| {
+            let parsed = (stream.parse)(rows, &PriceBook::default());
+            parsed.cash_flows.iter().map(|flow| flow.occurred_at.millis()).collect()
+        };
         for _ in 0..WINDOWS_A_PAGE {
             let window = at.window(stream.longest, now);
-            let mut params = stream.params.clone();
-            params.push(("startTime", window.from.to_string()));
-            params.push(("endTime", window.to.to_string()));
-            let rows = (stream.rows)(stream.path, &self.signed(stream.path, &params).await?)?;
-            let full = rows.len() >= stream.limit;
-            (at, page.more) = match full {
-                true => (at.halved(window).ok_or_else(|| streams::full_millisecond(stream.path))?, true),
-                false => at.after(window, now, &[]),
-            };
+            let rows = self.whole_window(&ask, window, times).await?;
+            (at, page.more) = at.after(window, now, &[]);
             page.cursor = stored(&at);
-            if !full {
-                page.covered = joined(page.covered, window);
-            }
+            page.covered = joined(page.covered, window);
             if !rows.is_empty() {
                 page.parsed = self.priced(|prices| (stream.parse)(&rows, prices)).await?;
             }
@@ -201,10 +227,43 @@ impl Binance {
         Ok(page)
     }
 
+    /// The venue does not go back so far: a day later, until it answers.
+    fn a_day_later(&self, stream: &str, stored_cursor: &Value, reason: String) -> Result<Page, VenueError> {
+        let now = self.venues.clock.now().millis();
+        let start = || TimeCursor::starting_at(now - HORIZON_MILLIS);
+        let at = match family(stream) {
+            (USDM_FILLS | SPOT_FILLS, Some(_)) => match cursor(stored_cursor, || FillCursor::from_horizon(now))? {
+                FillCursor::Time(time) => time,
+                FillCursor::Id { through, .. } => TimeCursor::starting_at(through),
+            },
+            _ => cursor(stored_cursor, start)?,
+        };
+        let from = at.from + DAY_MILLIS;
+        if from >= now {
+            return Err(VenueError::Expired { reason });
+        }
+        let from = Timestamp::from_millis(from).ok_or_else(|| VenueError::unreadable(stream, "no such time"))?;
+        let cursor = self.again(stream, from).unwrap_or_default();
+        Ok(Page { cursor, horizon: Some((from, reason)), more: true, ..Page::default() })
+    }
+
     /// Parses a page with the prices that it turns out to need.
     async fn priced(&self, parse: impl Fn(&dyn Prices) -> Parsed) -> Result<Parsed, VenueError> {
         let book = self.minute_prices(needs(&parse)).await?;
         Ok(parse(&book))
+    }
+
+    async fn read(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError> {
+        match family(stream) {
+            (USDM_FORCED, None) => self.forced(cursor).await,
+            (USDM_INCOME, None) => self.income(cursor).await,
+            (USDM_FILLS, Some(symbol)) => self.usdm_fills(symbol, cursor).await,
+            (SPOT_FILLS, Some(symbol)) => self.spot_fills(symbol, cursor).await,
+            (family, kind) => match flow_stream(family, kind) {
+                Some(flows) => self.flows(&flows, cursor).await,
+                None => Err(VenueError::unreadable(stream, "no such stream")),
+            },
+        }
     }
 
     /// Balances and positions of both wallets.
@@ -235,25 +294,29 @@ fn longest(path: &str) -> i64 {
     if path.starts_with("/fapi/") { WINDOW_MILLIS } else { streams::SPOT_WINDOW_MILLIS }
 }
 
-fn fills_page(
-    path: &str,
-    parsed: Parsed,
-    at: &FillCursor,
-    now: i64,
-    rows: &[Box<RawValue>],
-) -> Result<Page, VenueError> {
+fn fills_page(path: &str, parsed: Parsed, at: &FillCursor, now: i64, rows: &[Box<RawValue>]) -> Page {
     let mut page = Page { parsed, ..Page::default() };
     match at {
         FillCursor::Time(time) => {
             let window = time.window(longest(path), now);
             page.not_before = Timestamp::from_millis(window.from);
-            streams::after_window(&mut page, time, window, now, &ids(rows), rows.len())?;
+            streams::after_window(&mut page, time, window, now, &ids(rows));
         }
-        FillCursor::Id { from_id, at, through } => {
-            streams::after_ids(&mut page, (*from_id, *at, *through), now, &ids(rows), rows.len())?;
+        FillCursor::Id { from_id, at, through, anchor } => {
+            page.not_before = Timestamp::from_millis((*at).min(*through));
+            streams::after_ids(&mut page, (*from_id, *at, *through), *anchor, now, &ids(rows));
         }
     }
-    Ok(page)
+    page
+}
+
+/// An endpoint that is asked by a window of time, and has no pages.
+struct Windowed<'a> {
+    path: &'static str,
+    params: &'a [(&'static str, String)],
+    /// Rows in a reply at most.
+    limit: usize,
+    rows: RowsOf,
 }
 
 /// Windows follow each other without a gap.
@@ -285,7 +348,7 @@ impl VenueAccount for Binance {
         Ok(Attestation::Accepted(Standing {
             assurance: Assurance::ReadOnly,
             kind: "spot_and_usdm".into(),
-            not_covered: NOT_COVERED.map(Into::into).into(),
+            not_covered: self.hosts.not_covered.iter().copied().map(Into::into).collect(),
             key_expires_at: None,
         }))
     }
@@ -313,15 +376,9 @@ impl VenueAccount for Binance {
     }
 
     async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError> {
-        match family(stream) {
-            (USDM_FORCED, None) => self.forced(cursor).await,
-            (USDM_INCOME, None) => self.income(cursor).await,
-            (USDM_FILLS, Some(symbol)) => self.usdm_fills(symbol, cursor).await,
-            (SPOT_FILLS, Some(symbol)) => self.spot_fills(symbol, cursor).await,
-            (family, kind) => match flow_stream(family, kind) {
-                Some(flows) => self.flows(&flows, cursor).await,
-                None => Err(VenueError::unreadable(stream, "no such stream")),
-            },
+        match self.read(stream, cursor).await {
+            Err(VenueError::Expired { reason }) => self.a_day_later(stream, cursor, reason),
+            read => read,
         }
     }
 

@@ -29,10 +29,13 @@ pub enum FillCursor {
     Id {
         /// Asked for inclusively: the last fill is always read again.
         from_id: u64,
-        /// When the last fill happened.
+        /// When that fill happened.
         at: i64,
         /// Complete up to here.
         through: i64,
+        /// Where the next fresh reading starts: five minutes before the newest fill.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        anchor: Option<(u64, i64)>,
     },
 }
 
@@ -44,7 +47,7 @@ impl FillCursor {
 
     /// From the first fill there ever was, for spot.
     pub fn from_the_first() -> Self {
-        Self::Id { from_id: 0, at: i64::MAX, through: 0 }
+        Self::Id { from_id: 0, at: i64::MAX, through: 0, anchor: None }
     }
 
     /// Back to windows of time, before the last fill's id drops behind the horizon.
@@ -65,13 +68,15 @@ fn advance(page: &mut Page, cursor: Value, covered: Option<(Timestamp, Timestamp
     page.more = more;
 }
 
+/// What cannot be read: more than a reply, with nothing to tell them apart by.
 pub fn full_millisecond(endpoint: &str) -> VenueError {
     VenueError::unreadable(endpoint, "one millisecond holds more records than a reply")
 }
 
-/// After a reply of a window that the venue numbers pages of.
+/// After a reply of a window that the venue numbers pages of. Only an empty page is the end: one that
+/// is not full may have been cut short.
 pub fn after_numbered(page: &mut Page, cursor: &TimeCursor, window: Span, now: i64, times: &[i64], rows: usize) {
-    if rows >= INCOME_LIMIT {
+    if rows > 0 {
         advance(page, stored(&cursor.next_page(window, times)), None, true);
     } else {
         let (next, more) = cursor.after(window, now, times);
@@ -79,85 +84,68 @@ pub fn after_numbered(page: &mut Page, cursor: &TimeCursor, window: Span, now: i
     }
 }
 
-/// After a reply of a window that can only be made smaller.
-pub fn after_forced(
-    page: &mut Page,
-    cursor: &TimeCursor,
-    window: Span,
-    now: i64,
-    times: &[i64],
-    rows: usize,
-) -> Result<(), VenueError> {
-    if rows >= FORCED_LIMIT {
-        let half = cursor.halved(window).ok_or_else(|| full_millisecond("/fapi/v1/forceOrders"))?;
-        advance(page, stored(&half), None, true);
-    } else {
-        let (next, more) = cursor.after(window, now, times);
-        advance(page, stored(&next), window.covered(), more);
+/// After a whole window.
+pub fn after_whole(page: &mut Page, cursor: &TimeCursor, window: Span, now: i64) {
+    let (next, more) = cursor.after(window, now, &[]);
+    advance(page, stored(&next), window.covered(), more);
+}
+
+/// The parts of a window in which a reply may have left records out: before its first and after its
+/// last. Nothing is left to ask once a reply brings nothing new.
+pub fn remaining(window: Span, times: &[i64]) -> Vec<Span> {
+    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else { return vec![] };
+    let (first, last) = ((*first).clamp(window.from, window.to), (*last).clamp(window.from, window.to));
+    let mut parts = vec![];
+    if first < window.to || window.from == window.to {
+        parts.push(Span { from: window.from, to: first });
     }
-    Ok(())
+    if last > window.from {
+        parts.push(Span { from: last, to: window.to });
+    }
+    parts
 }
 
 /// After a window of fills. The first fill that is found leads on by its id.
-pub fn after_window(
-    page: &mut Page,
-    cursor: &TimeCursor,
-    window: Span,
-    now: i64,
-    ids: &[(u64, i64)],
-    rows: usize,
-) -> Result<(), VenueError> {
-    if rows >= FILLS_LIMIT {
-        // Whichever end was cut off: up to the oldest fill of the reply the window is smaller, and
-        // not empty. From there on the ids lead.
-        let oldest = ids.iter().map(|(_, at)| *at).min().filter(|oldest| (window.from..window.to).contains(oldest));
-        let to = Some(oldest.ok_or_else(|| full_millisecond("/fapi/v1/userTrades"))?);
-        advance(page, stored(&FillCursor::Time(TimeCursor { from: window.from, to, ..cursor.clone() })), None, true);
-        return Ok(());
-    }
-    let (next, more) = match ids.iter().max() {
-        Some(&(from_id, at)) => (FillCursor::Id { from_id, at, through: window.to }, true),
+pub fn after_window(page: &mut Page, cursor: &TimeCursor, window: Span, now: i64, ids: &[(u64, i64)]) {
+    match ids.iter().max() {
+        Some(&(from_id, at)) => {
+            // More fills may share the last one's millisecond, or the reply was cut short there.
+            let through = (at - 1).max(window.from);
+            let next = FillCursor::Id { from_id, at, through, anchor: anchor(None, ids) };
+            advance(page, stored(&next), Span { from: window.from, to: through }.covered(), true);
+        }
         None => {
             let (next, more) = cursor.after(window, now, &[]);
-            (FillCursor::Time(next), more)
+            advance(page, stored(&FillCursor::Time(next)), window.covered(), more);
         }
-    };
-    advance(page, stored(&next), window.covered(), more);
-    Ok(())
+    }
 }
 
-/// After fills from an id on.
-pub fn after_ids(
-    page: &mut Page,
-    asked: (u64, i64, i64),
-    now: i64,
-    ids: &[(u64, i64)],
-    rows: usize,
-) -> Result<(), VenueError> {
+/// The oldest fill within five minutes of the newest.
+fn anchor(known: Option<(u64, i64)>, ids: &[(u64, i64)]) -> Option<(u64, i64)> {
+    let newest = ids.iter().copied().chain(known).max()?.1;
+    ids.iter().copied().chain(known).filter(|(_, at)| *at >= newest - OVERLAP_MILLIS).min()
+}
+
+/// After fills from an id on. Only a reply with nothing newer is the end.
+pub fn after_ids(page: &mut Page, asked: (u64, i64, i64), known: Option<(u64, i64)>, now: i64, ids: &[(u64, i64)]) {
     let (from_id, at, through) = asked;
-    let last = ids.iter().copied().max();
-    if rows >= FILLS_LIMIT {
-        let (last_id, last_at) = last
-            .filter(|(id, _)| *id > from_id)
-            .ok_or_else(|| VenueError::unreadable("the fills of a market", "a full reply whose ids do not advance"))?;
-        // More fills may share the last one's millisecond.
-        let complete = (last_at - 1).max(through);
-        let next = FillCursor::Id { from_id: last_id, at: last_at, through: complete };
-        let covered = Span { from: through, to: complete }.covered().filter(|_| complete > through);
-        advance(page, stored(&next), covered, true);
-        return Ok(());
-    }
-    let (next_id, last_at) = match last {
-        Some((_, last_at)) => {
-            let overlap = ids.iter().filter(|(_, at)| *at >= last_at - OVERLAP_MILLIS).map(|(id, _)| *id);
-            (overlap.min().unwrap_or(from_id), last_at)
+    let anchor = anchor(known, ids);
+    match ids.iter().copied().max().filter(|(id, _)| *id > from_id) {
+        Some((last_id, last_at)) => {
+            let complete = (last_at - 1).max(through);
+            let next = FillCursor::Id { from_id: last_id, at: last_at, through: complete, anchor };
+            let covered = Span { from: through, to: complete }.covered().filter(|_| complete > through);
+            advance(page, stored(&next), covered, true);
         }
-        None => (from_id, at),
-    };
-    let through_now = now.max(through);
-    let next = FillCursor::Id { from_id: next_id, at: last_at, through: through_now };
-    advance(page, stored(&next), Span { from: through, to: through_now }.covered(), false);
-    Ok(())
+        None => {
+            let at = ids.iter().map(|(_, at)| *at).max().unwrap_or(at);
+            let (from_id, at) = anchor.unwrap_or((from_id, at));
+            let through_now = now.max(through);
+            let next = FillCursor::Id { from_id, at, through: through_now, anchor: None };
+            advance(page, stored(&next), Span { from: through, to: through_now }.covered(), false);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,50 +164,51 @@ mod tests {
         let mut page = Page::default();
         let start = TimeCursor::starting_at(NOW - HORIZON_MILLIS);
         let window = start.window(WINDOW_MILLIS, NOW);
-        after_window(&mut page, &start, window, NOW, &[], 0).unwrap();
+        after_window(&mut page, &start, window, NOW, &[]);
         assert!(matches!(next(&page), FillCursor::Time(TimeCursor { from, .. }) if from == window.to));
-        after_window(&mut page, &start, window, NOW, &[(7, window.from + 5), (9, window.from + 6)], 2).unwrap();
-        assert_eq!(next(&page), FillCursor::Id { from_id: 9, at: window.from + 6, through: window.to });
-        assert_eq!((page.covered, page.more), (window.covered(), true));
+        let (first, last) = ((7, window.from + 5), (9, window.from + 6));
+        after_window(&mut page, &start, window, NOW, &[first, last]);
+        assert_eq!(next(&page), FillCursor::Id { from_id: 9, at: last.1, through: last.1 - 1, anchor: Some(first) });
+        assert_eq!((page.covered, page.more), (Span { from: window.from, to: last.1 - 1 }.covered(), true));
     }
 
     #[test]
-    fn a_full_page_by_id_covers_up_to_the_last_shared_millisecond() {
+    fn a_reply_with_something_new_is_never_the_end_however_short() {
         let mut page = Page::default();
-        let ids: Vec<(u64, i64)> = (0..1000_u64).map(|i| (100 + i, NOW + i.cast_signed() / 10)).collect();
-        after_ids(&mut page, (100, NOW, NOW - 50), NOW + 5000, &ids, 1000).unwrap();
-        assert_eq!(next(&page), FillCursor::Id { from_id: 1099, at: NOW + 99, through: NOW + 98 });
+        after_ids(&mut page, (100, NOW, NOW - 50), None, NOW + 5000, &[(100, NOW), (101, NOW + 99)]);
+        let anchor = Some((100, NOW));
+        assert_eq!(next(&page), FillCursor::Id { from_id: 101, at: NOW + 99, through: NOW + 98, anchor });
         assert_eq!(page.covered, Span { from: NOW - 50, to: NOW + 98 }.covered());
         assert!(page.more);
-        let stuck = vec![(100, NOW); 1000];
-        assert!(after_ids(&mut page, (100, NOW, NOW), NOW, &stuck, 1000).is_err());
+        after_ids(&mut page, (101, NOW + 99, NOW + 98), anchor, NOW + 5000, &[(101, NOW + 99)]);
+        assert_eq!(next(&page), FillCursor::Id { from_id: 100, at: NOW, through: NOW + 5000, anchor: None });
+        assert_eq!((page.covered, page.more), (Span { from: NOW + 98, to: NOW + 5000 }.covered(), false));
     }
 
     #[test]
     fn caught_up_the_next_read_repeats_five_minutes_and_at_least_the_last_fill() {
-        let mut page = Page::default();
         let ids = [(1, NOW - OVERLAP_MILLIS * 2), (2, NOW - 1000), (3, NOW - 10)];
-        after_ids(&mut page, (1, 0, 0), NOW, &ids, 3).unwrap();
-        assert_eq!(next(&page), FillCursor::Id { from_id: 2, at: NOW - 10, through: NOW });
+        assert_eq!(anchor(None, &ids), Some((2, NOW - 1000)));
+        let mut page = Page::default();
+        after_ids(&mut page, (2, NOW - 10, NOW), None, NOW + 9, &[]);
+        assert_eq!(next(&page), FillCursor::Id { from_id: 2, at: NOW - 10, through: NOW + 9, anchor: None });
         assert!(!page.more);
-        after_ids(&mut page, (2, NOW - 10, NOW), NOW + 9, &[], 0).unwrap();
-        assert_eq!(next(&page), FillCursor::Id { from_id: 2, at: NOW - 10, through: NOW + 9 });
     }
 
     #[test]
     fn an_id_near_the_horizon_is_given_up_for_time() {
-        let old = FillCursor::Id { from_id: 5, at: NOW - 81 * DAY_MILLIS, through: NOW - 1000 };
+        let old = FillCursor::Id { from_id: 5, at: NOW - 81 * DAY_MILLIS, through: NOW - 1000, anchor: None };
         let renewed = old.renewed(NOW);
         assert_eq!(renewed, FillCursor::Time(TimeCursor::starting_at(NOW - 1000 - OVERLAP_MILLIS)));
         assert_eq!(FillCursor::from_the_first().renewed(NOW), FillCursor::from_the_first());
     }
 
     #[test]
-    fn a_full_window_of_forced_orders_is_read_in_halves_and_one_millisecond_is_the_end() {
-        let mut page = Page::default();
-        let start = TimeCursor::starting_at(0);
-        after_forced(&mut page, &start, Span { from: 0, to: 100 }, NOW, &[], FORCED_LIMIT).unwrap();
-        assert_eq!((page.cursor["to"].to_string().as_str(), page.covered, page.more), ("50", None, true));
-        assert!(after_forced(&mut page, &start, Span { from: 7, to: 7 }, NOW, &[], FORCED_LIMIT).is_err());
+    fn what_a_reply_may_have_left_out_lies_around_it() {
+        let window = Span { from: 0, to: 100 };
+        assert_eq!(remaining(window, &[]), []);
+        assert_eq!(remaining(window, &[40, 20]), [Span { from: 0, to: 20 }, Span { from: 40, to: 100 }]);
+        assert_eq!(remaining(window, &[100]), [Span { from: 100, to: 100 }]);
+        assert_eq!(remaining(Span { from: 7, to: 7 }, &[7]), [Span { from: 7, to: 7 }]);
     }
 }

