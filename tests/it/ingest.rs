@@ -186,7 +186,11 @@ async fn money_whose_fill_is_not_to_be_had_becomes_an_event_once_that_is_certain
     db.store().commit_page(&lease, &write).await.unwrap();
     db.store().settle_held(&lease).await.unwrap();
     assert!(db.events(&tenant).await.is_empty(), "not while the fills of that time are unread");
-    db.store().commit_page(&lease, &PageWrite { covered: Some((at(-1000), at(5000))), ..page(vec![]) }).await.unwrap();
+    let fills = PageWrite { covered: Some((at(-1000), at(5000))), up_to_date: true, ..page(vec![]) };
+    db.store().commit_page(&lease, &PageWrite { read_at: None, ..fills.clone() }).await.unwrap();
+    db.store().settle_held(&lease).await.unwrap();
+    assert!(db.events(&tenant).await.is_empty(), "not while they have been read only once");
+    db.store().commit_page(&lease, &PageWrite { read_at: Some(at(3601)), ..fills }).await.unwrap();
     db.store().settle_held(&lease).await.unwrap();
     let events = db.events(&tenant).await;
     assert_eq!(events.len(), 1);
@@ -195,6 +199,16 @@ async fn money_whose_fill_is_not_to_be_had_becomes_an_event_once_that_is_certain
     // The income is read again in the next overlap: it is an event already.
     db.store().commit_page(&lease, &write).await.unwrap();
     db.store().settle_held(&lease).await.unwrap();
+    assert_eq!(db.events(&tenant).await.len(), 1);
+
+    // The venue shows the fill after all: the money is counted once still.
+    db.store().commit_page(&lease, &page(vec![fill(1, 0, 5)])).await.unwrap();
+    db.store().settle_held(&lease).await.unwrap();
+    let types: Vec<String> = db.events(&tenant).await.into_iter().map(|e| e.event_type.to_string()).collect();
+    assert_eq!(types, ["trade"]);
+    let kept = db.admin("SELECT reason FROM restatements").await;
+    assert_eq!(kept[0].get::<String, _>(0), "superseded", "what was taken back can still be seen");
+    db.store().commit_page(&lease, &write).await.unwrap();
     assert_eq!(db.events(&tenant).await.len(), 1);
 }
 

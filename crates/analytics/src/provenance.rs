@@ -178,6 +178,10 @@ fn gaps_of(stream: &StreamCoverage, window: Window) -> (Option<Timestamp>, Vec<G
         }
         at = at.max(to.plus(step));
     }
+    if let Some(missing) = stream.missing_since {
+        let reason = "other records speak of a fill that the venue has not shown yet".to_owned();
+        gaps.push(Gap { stream: stream.stream.clone(), from: missing, to: missing, reason });
+    }
     let Some(&(_, last)) = stream.read.last() else {
         gaps.push(gap(window.from, window.to));
         return (None, gaps);
@@ -200,6 +204,7 @@ mod tests {
             status: "ok".into(),
             horizon: Some((t(50), "3 months at most".into())),
             quarantined: 0,
+            missing_since: None,
             read,
         }
     }

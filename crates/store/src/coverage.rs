@@ -26,6 +26,8 @@ pub struct StreamCoverage {
     /// Before this the venue gives nothing, and why.
     pub horizon: Option<(Timestamp, String)>,
     pub quarantined: i64,
+    /// The oldest fill of the window that other records speak of and that has not been read.
+    pub missing_since: Option<Timestamp>,
     /// Spans read completely (inclusive), clipped by nothing, ascending and disjoint.
     pub read: Vec<(Timestamp, Timestamp)>,
 }
@@ -70,7 +72,10 @@ impl Session<'_> {
         let rows = sqlx::query(
             "SELECT s.account_id, s.stream, s.status, s.horizon, s.horizon_reason, c.froms, c.tos,
                     (SELECT count(*) FROM quarantined_records q
-                     WHERE q.workspace_id = s.workspace_id AND q.account_id = s.account_id AND q.stream = s.stream) AS quarantined
+                     WHERE q.workspace_id = s.workspace_id AND q.account_id = s.account_id AND q.stream = s.stream) AS quarantined,
+                    (SELECT min(h.occurred_at) FROM held_records h
+                     WHERE h.workspace_id = s.workspace_id AND h.account_id = s.account_id AND h.settled_event IS NULL
+                       AND h.occurred_at BETWEEN $3 AND $4 AND h.fill_coverage = s.stream) AS missing_since
              FROM streams s
              LEFT JOIN LATERAL (
                 SELECT array_agg(from_at ORDER BY from_at) AS froms, array_agg(to_at ORDER BY from_at) AS tos FROM coverage c
@@ -102,6 +107,7 @@ fn stream_coverage(row: &sqlx::postgres::PgRow) -> Result<StreamCoverage, Error>
         status: row.col("status")?,
         horizon: row.maybe_at("horizon")?.zip(row.col::<Option<String>>("horizon_reason")?),
         quarantined: row.col("quarantined")?,
+        missing_since: row.maybe_at("missing_since")?,
         read: froms.into_iter().zip(tos).map(|(f, t)| (Timestamp::from_utc(f), Timestamp::from_utc(t))).collect(),
     })
 }

@@ -231,25 +231,40 @@ impl Store {
     }
 
     /// Turns held records into events where it is certain that their fill is not to be had: the
-    /// stream that would hold it has been read past their time. Those whose fill is stored go.
+    /// stream that would hold it has been read past their time, and a second time an hour later.
     pub async fn settle_held(&self, lease: &Lease) -> Result<Committed, Error> {
         let mut tx = self.fenced(lease).await?;
-        drop_filled(&mut tx, lease).await?;
+        let mut batch = Batch::new(lease, "held");
+        batch.drop_filled(&mut tx).await?;
         let rows = sqlx::query(
-            "DELETE FROM held_records h USING coverage c
-             WHERE h.workspace_id = $1 AND h.account_id = $2 AND c.workspace_id = $1 AND c.account_id = $2
-               AND c.stream = h.event ->> 'fill_coverage'
-               AND c.from_at <= h.occurred_at AND c.to_at >= h.occurred_at + interval '10 minutes'
-             RETURNING h.event -> 'row' AS row",
+            "SELECT h.stream, h.native_id, h.event -> 'row' AS row FROM held_records h
+             JOIN coverage c ON c.workspace_id = $1 AND c.account_id = $2 AND c.stream = h.fill_coverage
+              AND c.from_at <= h.occurred_at AND c.to_at >= h.occurred_at + interval '10 minutes'
+             JOIN streams s ON s.workspace_id = $1 AND s.account_id = $2 AND s.stream = c.stream
+              AND s.swept_at >= h.occurred_at + interval '1 hour'
+             WHERE h.workspace_id = $1 AND h.account_id = $2 AND h.settled_event IS NULL",
         )
         .bind(lease.workspace.0)
         .bind(lease.account.0)
         .fetch_all(tx.connection())
         .await?;
-        let rows = rows.iter().map(|row| row.col::<sqlx::types::Json<EventRow>>("row").map(|j| j.0));
-        let rows = rows.collect::<Result<Vec<_>, Error>>()?;
-        let mut batch = Batch::new(lease, "held");
-        batch.events(&mut tx, rows).await?;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let event = row.col::<sqlx::types::Json<EventRow>>("row")?.0;
+            sqlx::query(
+                "UPDATE held_records SET settled_event = $5
+                 WHERE workspace_id = $1 AND account_id = $2 AND stream = $3 AND native_id = $4",
+            )
+            .bind(lease.workspace.0)
+            .bind(lease.account.0)
+            .bind(row.col::<String>("stream")?)
+            .bind(row.col::<String>("native_id")?)
+            .bind(event.event_id)
+            .execute(tx.connection())
+            .await?;
+            events.push(event);
+        }
+        batch.events(&mut tx, events).await?;
         let committed = batch.finish(&mut tx).await?;
         tx.commit().await?;
         Ok(committed)
@@ -264,11 +279,13 @@ struct Batch<'a> {
     id: Option<i64>,
     hours: BTreeSet<i64>,
     done: Committed,
+    /// Events that turned out to be counted by another.
+    removed: u64,
 }
 
 impl<'a> Batch<'a> {
     fn new(lease: &'a Lease, stream: &'a str) -> Self {
-        Self { lease, stream, id: None, hours: BTreeSet::new(), done: Committed::default() }
+        Self { lease, stream, id: None, hours: BTreeSet::new(), done: Committed::default(), removed: 0 }
     }
 
     async fn id(&mut self, tx: &mut Transaction) -> Result<i64, Error> {
@@ -567,7 +584,43 @@ impl<'a> Batch<'a> {
         .bind(rows.iter().map(|r| r.event_id).collect::<Vec<_>>())
         .execute(tx.connection())
         .await?;
-        drop_filled(tx, self.lease).await
+        self.drop_filled(tx).await
+    }
+
+    /// Drops held records whose fill is stored: its money is there. A fill and its income share their
+    /// time. What had become an event before its fill came is taken back.
+    async fn drop_filled(&mut self, tx: &mut Transaction) -> Result<(), Error> {
+        let superseded: Vec<Uuid> = sqlx::query_scalar(
+            "WITH filled AS (
+                DELETE FROM held_records h WHERE h.workspace_id = $1 AND h.account_id = $2 AND EXISTS (
+                    SELECT FROM events e WHERE e.workspace_id = $1 AND e.account_id = $2
+                      AND e.occurred_at BETWEEN h.occurred_at - interval '10 minutes' AND h.occurred_at + interval '10 minutes'
+                      AND e.event_id >= event_id_at(h.occurred_at - interval '10 minutes')
+                      AND e.event_id < event_id_at(h.occurred_at + interval '10 minutes')
+                      AND e.stream = h.fill_stream AND e.native_id = h.fill_native_id)
+                RETURNING h.settled_event
+             )
+             SELECT settled_event FROM filled WHERE settled_event IS NOT NULL",
+        )
+        .bind(self.lease.workspace.0)
+        .bind(self.lease.account.0)
+        .fetch_all(tx.connection())
+        .await?;
+        for event in superseded {
+            let gone = sqlx::query(
+                "DELETE FROM events WHERE workspace_id = $1 AND event_id = $2 RETURNING occurred_at, to_jsonb(events) AS body",
+            )
+            .bind(self.lease.workspace.0)
+            .bind(event)
+            .fetch_optional(tx.connection())
+            .await?;
+            if let Some(gone) = gone {
+                self.note_change(tx, event, "superseded", &gone.col("body")?, &Value::Null).await?;
+                self.hours.insert(gone.at("occurred_at")?.floor_to(HOUR).millis());
+                self.removed += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Marks the touched hours and draws the workspace's next data version: the last statements
@@ -589,7 +642,7 @@ impl<'a> Batch<'a> {
         )
         .bind(self.lease.workspace.0)
         .bind(batch)
-        .bind(i64::try_from(self.done.inserted).unwrap_or(i64::MAX))
+        .bind(i64::try_from(self.done.inserted).unwrap_or(i64::MAX) - i64::try_from(self.removed).unwrap_or(0))
         .execute(tx.connection())
         .await?;
         Ok(self.done)
@@ -658,24 +711,6 @@ fn body(row: &EventRow) -> Value {
         "fundingUsd": row.funding_usd, "unpriced": row.unpriced, "feeAmount": row.fee_amount, "feeAsset": row.fee_asset,
         "raw": row.raw,
     })
-}
-
-/// Drops held records whose fill is stored: its money is there. A fill and its income share their
-/// time to within minutes, so the search is a short range of ids.
-async fn drop_filled(tx: &mut Transaction, lease: &Lease) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM held_records h WHERE h.workspace_id = $1 AND h.account_id = $2 AND EXISTS (
-            SELECT FROM events e WHERE e.workspace_id = $1 AND e.account_id = $2
-              AND e.occurred_at BETWEEN h.occurred_at - interval '10 minutes' AND h.occurred_at + interval '10 minutes'
-              AND e.event_id >= event_id_at(h.occurred_at - interval '10 minutes')
-              AND e.event_id < event_id_at(h.occurred_at + interval '10 minutes')
-              AND e.stream = h.fill_stream AND e.native_id = h.fill_native_id)",
-    )
-    .bind(lease.workspace.0)
-    .bind(lease.account.0)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 async fn quarantine(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Result<(), Error> {

@@ -37,6 +37,8 @@ pub struct StreamRow {
     pub deep_swept_at: Option<Timestamp>,
     /// Where a sweep must begin to meet every record again that could not be read.
     pub quarantined_since: Option<Timestamp>,
+    /// The oldest fill that other records speak of and this stream, read past it, has not brought.
+    pub missing_since: Option<Timestamp>,
 }
 
 /// Why a stream could not be read, as its owner is told.
@@ -78,7 +80,12 @@ impl Store {
             "SELECT s.stream, s.cursor, s.failures, s.due_at <= clock_timestamp() AS due, s.status <> 'behind' AS is_caught_up,
                     s.sweep, s.swept_at, s.deep_swept_at,
                     (SELECT min(not_before) FROM quarantined_records q
-                     WHERE q.workspace_id = $1 AND q.account_id = $2 AND q.stream = s.stream) AS quarantined_since
+                     WHERE q.workspace_id = $1 AND q.account_id = $2 AND q.stream = s.stream) AS quarantined_since,
+                    (SELECT min(h.occurred_at) FROM held_records h
+                     JOIN coverage c ON c.workspace_id = $1 AND c.account_id = $2 AND c.stream = s.stream
+                      AND h.occurred_at BETWEEN c.from_at AND c.to_at
+                     WHERE h.workspace_id = $1 AND h.account_id = $2 AND h.settled_event IS NULL
+                       AND h.fill_coverage = s.stream) AS missing_since
              FROM streams s WHERE s.workspace_id = $1 AND s.account_id = $2 ORDER BY s.stream",
         )
         .bind(lease.workspace.0)
@@ -97,6 +104,7 @@ impl Store {
                 swept_at: r.maybe_at("swept_at")?,
                 deep_swept_at: r.maybe_at("deep_swept_at")?,
                 quarantined_since: r.maybe_at("quarantined_since")?,
+                missing_since: r.maybe_at("missing_since")?,
             })
         };
         streams.iter().map(row).collect()

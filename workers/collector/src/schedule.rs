@@ -18,7 +18,12 @@ use crate::venues::{self, Attestation, StreamPlan, VenueAccount, Venues};
 
 /// A key is attested again after this long.
 const ATTEST_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(24);
-const SWEEP: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+/// A short sweep goes back this many of the pauses between two.
+const SWEEP_PERIODS: i32 = 12;
+const SHORTEST_SWEEP: chrono::TimeDelta = chrono::TimeDelta::hours(2);
+/// A fill that other records speak of is looked for this often.
+const MISSING_EVERY: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+const MISSING_MARGIN: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 const DEEP_SWEEP: chrono::TimeDelta = chrono::TimeDelta::days(7);
 const DEEP_SWEEP_EVERY: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 /// Unpriced records that are looked at again in one turn.
@@ -43,9 +48,8 @@ pub struct Settings {
     pub idle: Duration,
     /// Read streams whether or not their time has come. For tests.
     pub ignore_due: bool,
-    /// Pause between two second readings of the last day of a stream, for records that came late or
-    /// were restated; the last week is read again once a day.
-    pub sweep_every: Duration,
+    /// Scales the pauses between two second readings of a stream: 0 reads again at every turn.
+    pub sweep_scale: u32,
     /// Tenants with fewer events are read raw: their cells would hold one event each.
     pub roll_up_from: i64,
 }
@@ -60,7 +64,7 @@ impl Default for Settings {
             pages_a_turn: 200,
             idle: Duration::from_secs(1),
             ignore_due: false,
-            sweep_every: Duration::from_secs(3600),
+            sweep_scale: 1,
             roll_up_from: 20_000,
         }
     }
@@ -252,7 +256,11 @@ impl Turn<'_> {
         let now = self.venues.clock.now();
         for row in self.store.streams(&self.lease).await? {
             let Some(plan) = venue.plan(&row.stream).filter(|_| row.is_caught_up) else { continue };
-            let Some(mut sweep) = next_sweep(venue, &plan, &row, now, self.settings.sweep_every) else { continue };
+            let Some(mut sweep) =
+                next_sweep(venue, &plan, &row, now, venue.sweep_every(&row.stream) * self.settings.sweep_scale)
+            else {
+                continue;
+            };
             let span = tracing::info_span!("sweep", stream.name = %plan.stream);
             while pages_left > 0 {
                 pages_left -= 1;
@@ -398,11 +406,14 @@ fn next_sweep(
     let ago = |delta: chrono::TimeDelta| now.minus(delta);
     let is_due = |at: Option<Timestamp>, pause: chrono::TimeDelta| at.is_some_and(|at| at <= ago(pause));
     let every = chrono::TimeDelta::from_std(every).unwrap_or(chrono::TimeDelta::MAX);
-    if !is_due(row.swept_at, every) {
+    // A fill that must be there is looked for at once.
+    let missing = row.missing_since.filter(|_| is_due(row.swept_at, every.min(MISSING_EVERY)));
+    if missing.is_none() && !is_due(row.swept_at, every) {
         return None;
     }
     let deep = is_due(row.deep_swept_at, DEEP_SWEEP_EVERY);
-    let mut from = ago(if deep { DEEP_SWEEP } else { SWEEP });
+    let mut from = if deep { ago(DEEP_SWEEP) } else { ago((every * SWEEP_PERIODS).max(SHORTEST_SWEEP)) };
+    from = missing.map_or(from, |missing| missing.minus(MISSING_MARGIN).min(from));
     from = row.quarantined_since.map_or(from, |since| since.min(from));
     let oldest = plan.horizon.map(|(oldest, _)| oldest);
     let clears = oldest.is_none_or(|oldest| oldest <= from);

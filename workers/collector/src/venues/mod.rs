@@ -18,6 +18,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use codash_domain::{CashFlow, Clock, Event, Snapshot, Standing, Timestamp, Usd};
@@ -103,7 +104,7 @@ pub struct StreamPlan {
     /// The venue keeps nothing older than this, and why, in words for the user.
     pub horizon: Option<(Timestamp, &'static str)>,
     /// Pause between two reads of a stream that is up to date.
-    pub every: std::time::Duration,
+    pub every: Duration,
 }
 
 /// What the venue says about the credentials.
@@ -157,6 +158,12 @@ pub trait VenueAccount: Send + Sync {
     /// A cursor that reads a stream again from an instant on. `None`: it cannot, or need not, be.
     fn again(&self, _stream: &str, _from: Timestamp) -> Option<Value> {
         None
+    }
+
+    /// Pause between two second readings of what a stream brought lately, for records that came late or
+    /// were restated. The last week is read again once a day.
+    fn sweep_every(&self, _stream: &str) -> Duration {
+        Duration::from_secs(3600)
     }
 
     /// Parses stored records of a stream again, with prices that may be known by now. `stream` is the

@@ -11,9 +11,10 @@ use super::{Definition, Host, Needs};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+// Ten times what Binance grants.
 static HOSTS: Hosts = Hosts {
-    spot: Host { setting: "CODASH_VENUE_PAPER_SPOT_URL", usual: "http://127.0.0.1:9001", budget: 6000, per: MINUTE },
-    usdm: Host { setting: "CODASH_VENUE_PAPER_USDM_URL", usual: "http://127.0.0.1:9001", budget: 2400, per: MINUTE },
+    spot: Host { setting: "CODASH_VENUE_PAPER_SPOT_URL", usual: "http://127.0.0.1:9001", budget: 60_000, per: MINUTE },
+    usdm: Host { setting: "CODASH_VENUE_PAPER_USDM_URL", usual: "http://127.0.0.1:9001", budget: 24_000, per: MINUTE },
     not_covered: &["spot markets of assets that are no longer held and were sold before the account was attached"],
     // 2020-01-01.
     opened: 1_577_836_800_000,

@@ -382,6 +382,11 @@ impl VenueAccount for Binance {
         }
     }
 
+    fn sweep_every(&self, stream: &str) -> Duration {
+        // Income tells of everything: a fill that is late shows there, a late income shows nowhere.
+        Duration::from_secs(if stream == USDM_INCOME { 600 } else { 3600 })
+    }
+
     fn again(&self, stream: &str, from: Timestamp) -> Option<Value> {
         let time = TimeCursor::starting_at(from.millis());
         match family(stream) {
