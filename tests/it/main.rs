@@ -7,6 +7,8 @@ mod dev;
 mod doorway;
 mod harness;
 mod ingest;
+mod meters;
+mod oracle;
 mod postgres;
 mod questions;
 mod readme;

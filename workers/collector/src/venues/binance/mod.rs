@@ -43,6 +43,10 @@ use crate::pricing::{PriceBook, Prices, needs};
 pub struct Hosts {
     pub spot: Host,
     pub usdm: Host,
+    /// Transfers of the spot wallet that there can be.
+    pub transfers: &'static [&'static str],
+    /// Whether it turns dust into BNB.
+    pub has_dust: bool,
     /// What of an account there is not read.
     pub not_covered: &'static [&'static str],
     /// When it began, in Unix milliseconds: nothing is older.
@@ -62,6 +66,8 @@ static HOSTS: Hosts = Hosts {
         budget: 2400,
         per: Duration::from_secs(60),
     },
+    transfers: &TRANSFER_TYPES,
+    has_dust: true,
     not_covered: &[
         "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
         "spot markets of assets that are no longer held and were sold before the account was attached",
@@ -354,10 +360,13 @@ impl VenueAccount for Binance {
     }
 
     fn initial_streams(&self) -> Vec<String> {
-        [USDM_FORCED, USDM_INCOME, DEPOSITS, WITHDRAWALS, CONVERSIONS, DUST]
+        let transfers = self.hosts.transfers.iter().map(|kind| format!("{TRANSFERS}:{kind}"));
+        let dust = self.hosts.has_dust.then(|| DUST.to_owned());
+        [USDM_FORCED, USDM_INCOME, DEPOSITS, WITHDRAWALS, CONVERSIONS]
             .into_iter()
             .map(str::to_owned)
-            .chain(TRANSFER_TYPES.map(|kind| format!("{TRANSFERS}:{kind}")))
+            .chain(dust)
+            .chain(transfers)
             .collect()
     }
 
