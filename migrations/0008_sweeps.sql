@@ -6,4 +6,7 @@ ALTER TABLE streams
     ADD COLUMN deep_swept_at timestamptz;
 ALTER TABLE quarantined_records
     -- The record is not older than this: where a sweep must begin to meet it again.
-    ADD COLUMN not_before timestamptz;
+    ADD COLUMN not_before timestamptz,
+    -- Nor younger than this. NULL: not known.
+    ADD COLUMN not_after  timestamptz;
+GRANT SELECT (not_before, not_after) ON quarantined_records TO codash_read;

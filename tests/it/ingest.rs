@@ -216,7 +216,11 @@ async fn money_whose_fill_is_not_to_be_had_becomes_an_event_once_that_is_certain
 async fn an_unreadable_record_degrades_its_stream_and_the_rest_is_kept() {
     let db = TestStore::new().await;
     let (tenant, _, lease) = leased(&db, "w").await;
-    let quarantined = vec![Quarantined { reason: "side is not known".into(), raw: r#"{"side":"\u0000"}"#.into() }];
+    let quarantined = vec![Quarantined {
+        reason: "side is not known".into(),
+        raw: r#"{"side":"\u0000"}"#.into(),
+        between: (None, None),
+    }];
     let write = PageWrite { quarantined, up_to_date: true, ..page(vec![fill(1, 0, 5)]) };
     let done = db.store().commit_page(&lease, &write).await.unwrap();
     assert_eq!((done.inserted, done.quarantined), (1, 1));

@@ -72,7 +72,8 @@ impl Session<'_> {
         let rows = sqlx::query(
             "SELECT s.account_id, s.stream, s.status, s.horizon, s.horizon_reason, c.froms, c.tos,
                     (SELECT count(*) FROM quarantined_records q
-                     WHERE q.workspace_id = s.workspace_id AND q.account_id = s.account_id AND q.stream = s.stream) AS quarantined,
+                     WHERE q.workspace_id = s.workspace_id AND q.account_id = s.account_id AND q.stream = s.stream
+                       AND coalesce(q.not_before <= $4, true) AND coalesce(q.not_after >= $3, true)) AS quarantined,
                     (SELECT min(h.occurred_at) FROM held_records h
                      WHERE h.workspace_id = s.workspace_id AND h.account_id = s.account_id AND h.settled_event IS NULL
                        AND h.occurred_at BETWEEN $3 AND $4 AND h.fill_coverage = s.stream) AS missing_since

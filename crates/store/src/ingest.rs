@@ -41,6 +41,8 @@ pub struct Held {
 pub struct Quarantined {
     pub reason: String,
     pub raw: String,
+    /// Between these it happened; `None` where that is not known.
+    pub between: (Option<Timestamp>, Option<Timestamp>),
 }
 
 /// A second reading of a span that was read already.
@@ -81,8 +83,6 @@ pub struct PageWrite {
     /// Pause before the stream is read again.
     pub pause: std::time::Duration,
     pub read_at: Option<Timestamp>,
-    /// No record of the page is older.
-    pub not_before: Option<Timestamp>,
     /// The sweep that this page belongs to; the stream's own cursor stays where it is then.
     pub sweep: Option<Sweep>,
 }
@@ -717,8 +717,8 @@ async fn quarantine(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Re
     let Some(read_at) = page.read_at else { return Ok(()) };
     for record in &page.quarantined {
         sqlx::query(
-            "INSERT INTO quarantined_records (workspace_id, account_id, stream, digest, reason, raw, first_seen_at, last_seen_at, not_before)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
+            "INSERT INTO quarantined_records (workspace_id, account_id, stream, digest, reason, raw, first_seen_at, last_seen_at, not_before, not_after)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9)
              ON CONFLICT (workspace_id, account_id, stream, digest)
              DO UPDATE SET last_seen_at = excluded.last_seen_at, reason = excluded.reason",
         )
@@ -729,7 +729,8 @@ async fn quarantine(tx: &mut Transaction, lease: &Lease, page: &PageWrite) -> Re
         .bind(&record.reason)
         .bind(printable(&record.raw))
         .bind(read_at.utc())
-        .bind(page.not_before.map(Timestamp::utc))
+        .bind(record.between.0.map(Timestamp::utc))
+        .bind(record.between.1.map(Timestamp::utc))
         .execute(tx.connection())
         .await?;
     }

@@ -1,16 +1,20 @@
 //! A venue's page becomes one write: what is an event, what classifies, what is held back.
 
+use std::collections::BTreeMap;
+
 use codash_domain::Timestamp;
 use codash_store::Credential;
 use codash_store::ingest::{ForcedOrder, Held, PageWrite, Quarantined};
+use serde_json::value::RawValue;
 
-use crate::venues::{Credentials, Page, Record, Role, StreamPlan};
+use crate::venues::{Credentials, Page, Record, Role, StreamPlan, Unreadable};
 
 /// Everything that this page of a stream changes, to be committed in one transaction.
 pub fn page_write(plan: &StreamPlan, page: Page, read_at: Timestamp) -> PageWrite {
+    let span = (page.not_before.or(page.covered.map(|(from, _)| from)), read_at);
     let mut write = PageWrite {
         stream: plan.stream.clone(),
-        quarantined: page.parsed.unreadable.into_iter().map(|u| Quarantined { reason: u.reason, raw: u.raw }).collect(),
+        quarantined: page.parsed.unreadable.into_iter().map(|bad| quarantined(bad, span)).collect(),
         cash_flows: page.parsed.cash_flows,
         nav_points: page.nav_points,
         new_streams: page.new_streams,
@@ -21,13 +25,27 @@ pub fn page_write(plan: &StreamPlan, page: Page, read_at: Timestamp) -> PageWrit
         up_to_date: !page.more,
         pause: if page.more { std::time::Duration::ZERO } else { plan.every },
         read_at: Some(read_at),
-        not_before: page.not_before.or(page.covered.map(|(from, _)| from)),
         ..PageWrite::default()
     };
     for record in page.parsed.records {
         place(&mut write, record);
     }
     write
+}
+
+/// What names an instant in Unix milliseconds, in the records of the venues.
+const TIMES: [&str; 8] =
+    ["time", "updateTime", "insertTime", "timestamp", "createTime", "createdAt", "ts", "transactionTime"];
+
+/// A record that cannot be read may still tell when it happened; else it is as old as its page may be.
+fn quarantined(bad: Unreadable, (not_before, not_after): (Option<Timestamp>, Timestamp)) -> Quarantined {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&bad.raw).unwrap_or_default();
+    let time = |name: &&str| fields.get(*name)?.get().trim_matches('"').parse().ok().and_then(Timestamp::from_millis);
+    let between = match TIMES.iter().find_map(|name| time(&name)) {
+        Some(at) => (Some(at), Some(at)),
+        None => (not_before, Some(not_after)),
+    };
+    Quarantined { reason: bad.reason, raw: bad.raw, between }
 }
 
 fn place(write: &mut PageWrite, record: Record) {

@@ -416,9 +416,9 @@ fn next_sweep(
     from = missing.map_or(from, |missing| missing.minus(MISSING_MARGIN).min(from));
     from = row.quarantined_since.map_or(from, |since| since.min(from));
     let oldest = plan.horizon.map(|(oldest, _)| oldest);
-    let clears = oldest.is_none_or(|oldest| oldest <= from);
-    from = oldest.map_or(from, |oldest| oldest.max(from));
-    let cursor = venue.again(&plan.stream, from)?;
+    // The venue's horizon moves on while we wait: of a record without a time, a day of doubt is allowed.
+    let clears = oldest.is_none_or(|oldest| oldest <= from.plus(chrono::TimeDelta::days(1)));
+    let cursor = venue.again(&plan.stream, oldest.map_or(from, |oldest| oldest.max(from)))?;
     Some(Sweep { cursor, from, started_at: now, deep, clears })
 }
 

@@ -89,6 +89,8 @@ pub static DEFINITION: Definition = Definition {
     read_case: case::read,
 };
 
+/// The horizon moves on between two requests.
+const MARGIN_MILLIS: i64 = 60_000;
 const HORIZON: &str = "Binance keeps three months of futures history";
 
 impl Binance {
@@ -244,7 +246,10 @@ impl Binance {
             },
             _ => cursor(stored_cursor, start)?,
         };
-        let from = at.from + DAY_MILLIS;
+        // "… restricted to recent N days only": what N says, else a day.
+        let days = reason.split(' ').find_map(|word| word.parse::<i64>().ok()).filter(|days| (1..400).contains(days));
+        let told = days.map_or(0, |days| now - days * DAY_MILLIS + MARGIN_MILLIS);
+        let from = told.max(at.from + if days.is_some() { MARGIN_MILLIS } else { DAY_MILLIS });
         if from >= now {
             return Err(VenueError::Expired { reason });
         }
