@@ -173,7 +173,15 @@ fn real_time() -> codash_paper_exchange::http::RealTime {
 /// Compares every account and asserts that all of it was presented as complete.
 async fn assert_true(oracle: &Oracle, what: &str) {
     let found = compare::everything(oracle).await;
-    assert_eq!(found.incomplete, [] as [String; 0], "{what}");
+    if !found.incomplete.is_empty() {
+        for row in oracle.db.admin("SELECT to_jsonb(q)::text FROM quarantined_records q LIMIT 40").await {
+            println!("{}", sqlx::Row::get::<String, _>(&row, 0));
+        }
+        for row in oracle.db.admin("SELECT (to_jsonb(q) - 'cursor')::text FROM streams q").await {
+            println!("{}", sqlx::Row::get::<String, _>(&row, 0));
+        }
+        panic!("{what}: {:#?}\n{}", found.incomplete, oracle.status().await);
+    }
     found.assert_none(what);
 }
 

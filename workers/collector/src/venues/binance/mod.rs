@@ -404,6 +404,10 @@ impl VenueAccount for Binance {
     fn again(&self, stream: &str, from: Timestamp) -> Option<Value> {
         let time = TimeCursor::starting_at(from.millis());
         match family(stream) {
+            // Windows of a day are dear where ids lead from the first.
+            (SPOT_FILLS, Some(_)) if self.venues.clock.now().millis() - time.from > 30 * DAY_MILLIS => {
+                Some(stored(&FillCursor::from_the_first()))
+            }
             (USDM_FILLS | SPOT_FILLS, Some(_)) => Some(stored(&FillCursor::Time(time))),
             _ => Some(stored(&time)),
         }
