@@ -42,6 +42,9 @@ fn told(recording: &Recording, address: &str, now: i64, body: &Value) -> Option<
     match kind {
         "allMids" => return Some(recording.mids.clone()),
         "meta" => return Some(recording.meta.clone()),
+        // The main exchange, and no other.
+        "perpDexs" => return Some(json!([null])),
+        "vaultDetails" => return Some(Value::Null),
         "spotMeta" => return Some(recording.spot_meta.clone()),
         "candleSnapshot" => return candles(now, body.get("req")?),
         _ => {}
@@ -64,6 +67,9 @@ fn told(recording: &Recording, address: &str, now: i64, body: &Value) -> Option<
         "portfolio" => empty_portfolio(),
         "userVaultEquities" => json!([]),
         "subAccounts" => Value::Null,
+        "userAbstraction" => json!("disabled"),
+        "delegatorSummary" => json!({ "delegated": "0.0", "undelegated": "0.0", "totalPendingWithdrawal": "0.0",
+                                      "nPendingWithdrawals": 0 }),
         _ => return None,
     })
 }

@@ -41,7 +41,7 @@ const TIMES: [&str; 8] =
 fn quarantined(bad: Unreadable, (not_before, not_after): (Option<Timestamp>, Timestamp)) -> Quarantined {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&bad.raw).unwrap_or_default();
     let time = |name: &&str| fields.get(*name)?.get().trim_matches('"').parse().ok().and_then(Timestamp::from_millis);
-    let between = match TIMES.iter().find_map(|name| time(&name)) {
+    let between = match TIMES.iter().find_map(time) {
         Some(at) => (Some(at), Some(at)),
         None => (not_before, Some(not_after)),
     };

@@ -4,12 +4,18 @@
 //! what it can and cannot give. How to add one: `docs/adding-a-venue.md`; the list of them: [`registry`].
 
 pub mod binance;
+pub mod bitget;
+pub mod bybit;
 pub mod clock;
 pub mod closes;
+pub mod coinbase;
+pub mod gate;
 pub mod holdings;
 pub mod hyperliquid;
+pub mod kucoin;
 #[cfg(test)]
 pub mod mock;
+pub mod okx;
 pub mod paging;
 pub mod paper;
 pub mod reads;

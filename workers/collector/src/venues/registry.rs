@@ -7,7 +7,10 @@ use std::time::Duration;
 use codash_domain::Venue;
 
 use super::reads::Read;
-use super::{Credentials, Endpoints, VenueAccount, Venues, binance, hyperliquid, paper};
+use super::{
+    Credentials, Endpoints, VenueAccount, Venues, binance, bitget, bybit, coinbase, gate, hyperliquid, kucoin, okx,
+    paper,
+};
 use crate::error::VenueError;
 use crate::http::Target;
 use crate::parse_case::{Case, Lines};
@@ -62,7 +65,17 @@ pub struct Definition {
     pub read_case: fn(&Case) -> Result<Lines, String>,
 }
 
-pub static REGISTRY: &[&Definition] = &[&binance::DEFINITION, &hyperliquid::DEFINITION, &paper::DEFINITION];
+pub static REGISTRY: &[&Definition] = &[
+    &binance::DEFINITION,
+    &bitget::DEFINITION,
+    &bybit::DEFINITION,
+    &coinbase::DEFINITION,
+    &gate::DEFINITION,
+    &hyperliquid::DEFINITION,
+    &kucoin::DEFINITION,
+    &okx::DEFINITION,
+    &paper::DEFINITION,
+];
 
 /// What is known about a venue; `None` for one that is only a word yet.
 pub fn definition(venue: Venue) -> Option<&'static Definition> {
@@ -138,13 +151,15 @@ mod tests {
 
     /// Words that change something; a read that sounds so is looked at twice.
     const VERBS: [&str; 9] =
-        ["cancel", "amend", "withdraw/apply", "batch", "leverage", "create", "delete", "close-position", "set-"];
+        ["cancel", "amend", "withdraw/apply", "batch", "leverage", "create", "delete", "close-position", "/set-"];
 
     #[test]
     fn nothing_that_changes_something_is_listed() {
         for definition in REGISTRY {
             for read in definition.reads {
-                assert!(!VERBS.iter().any(|verb| read.path.contains(verb)), "{} {}", read.method, read.path);
+                // Looked at twice: Gate's list of past deleverages, by GET.
+                let heard = read.path.replace("/auto_deleverages", "");
+                assert!(!VERBS.iter().any(|verb| heard.contains(verb)), "{} {}", read.method, read.path);
                 assert!(read.path.starts_with('/') && !read.path.contains('?') && !read.why.is_empty());
             }
         }

@@ -1,8 +1,16 @@
-//! Hyperliquid: a wallet's address, no key, and one endpoint that only reads. To ask for another
-//! type, list it in [`READS`].
+//! Hyperliquid: the address of a wallet, sub-account or vault, no key, and one endpoint that only
+//! reads. To ask for another type, list it in [`READS`].
+//!
+//! Each address is an account of its own: a master's sub-accounts are named, not read, so that
+//! nothing is counted twice whichever of them are attached.
 
 pub mod case;
+pub mod client;
+pub mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 pub mod parse;
+pub mod roles;
 pub mod state;
 pub mod streams;
 
@@ -12,31 +20,37 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use codash_domain::{Assurance, Snapshot, Standing, Timestamp, Venue};
-use rust_decimal::Decimal;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+pub use self::client::{Hyperliquid, too_many_requests};
+use self::ledger::LEDGER;
 use self::parse::{FILLS, FUNDING, NAV, SpotMarkets};
-use self::state::{Account, UserRole};
+use self::roles::UserRole;
+use self::state::{Account, Clearinghouse, Dex};
 use self::streams::HistoryCursor;
-use super::closes::Closes;
-use super::paging::{cursor, times};
-use super::reads::{Listed, Read};
-use super::wire::{Dec, Millis, read, rows};
-use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues, closes};
+use super::paging::{Span, cursor, stored, times};
+use super::reads::Read;
+use super::wire::read;
+use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount};
 use crate::error::VenueError;
-use crate::http::{Body, Request, Target};
-use crate::pricing::{MINUTE_MILLIS, Need, PEGGED, PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, needs};
 
 /// Everything that is ever sent, by the `type` in the body of `POST /info`: reads, all of them. The
 /// rest is refused.
 pub const READS: &[Read] = &[
     Read::post("/info/userRole", "whose address it is"),
+    Read::post("/info/subAccounts", "the sub-accounts of a master"),
+    Read::post("/info/vaultDetails", "the vaults that trade for a vault"),
+    Read::post("/info/userAbstraction", "whether spot and perpetual balances are joined"),
+    Read::post("/info/perpDexs", "the builder-deployed exchanges"),
+    Read::post("/info/meta", "the collateral of an exchange"),
     Read::post("/info/clearinghouseState", "perpetual balances and positions"),
     Read::post("/info/spotClearinghouseState", "spot balances"),
+    Read::post("/info/delegatorSummary", "staked HYPE"),
     Read::post("/info/userFillsByTime", "fills"),
     Read::post("/info/userFunding", "funding"),
+    Read::post("/info/userNonFundingLedgerUpdates", "deposits, withdrawals and transfers"),
     Read::post("/info/portfolio", "equity at past instants"),
     Read::post("/info/userVaultEquities", "deposits in vaults"),
     Read::post("/info/allMids", "prices of now"),
@@ -65,115 +79,61 @@ pub static DEFINITION: Definition = Definition {
     read_case: case::read,
 };
 
-const NOT_COVERED: [&str; 5] = [
-    "balances and positions on builder-deployed (HIP-3) exchanges; their fills and funding are read",
-    "staked HYPE",
-    "sub-accounts: attach each by its own address",
-    "deposits, withdrawals and transfers",
+/// What is not read of any account.
+const NOT_COVERED: [&str; 3] = [
     "fills before the newest 10000",
+    "balances on HyperEVM, on their way from it, and on other chains",
+    "staking rewards and interest as events of their own; they are in the equity",
 ];
 
-const FACTS_EVERY: Duration = Duration::from_secs(3600);
-const ROLE_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Candles that the venue keeps of an interval, and the most in one reply.
-const CANDLES_LIMIT: i64 = 5000;
-
-/// The venue answers too many requests with nothing at all.
-pub fn too_many_requests() -> VenueError {
-    VenueError::retry("too many requests")
+/// A stream that is read by time: its type, the most rows in a reply, the rows that cost one more,
+/// and whether the venue keeps the whole history.
+struct History {
+    kind: &'static str,
+    limit: usize,
+    rows_a_weight: usize,
+    keeps_all: bool,
 }
 
-/// The body of a listed request, and what it costs before its rows are counted.
-fn request(kind: &str, mut fields: Value) -> Result<(String, u32), VenueError> {
-    Listed::new(READS, "POST", &format!("/info/{kind}"))?;
-    fields["type"] = kind.into();
-    let weight = match kind {
-        "clearinghouseState" | "spotClearinghouseState" | "allMids" => 2,
-        "userRole" => 60,
-        _ => 20,
+fn history(stream: &str) -> Option<History> {
+    let (kind, limit, rows_a_weight, keeps_all) = match stream {
+        FILLS => ("userFillsByTime", streams::FILLS_LIMIT, 20, false),
+        FUNDING => ("userFunding", streams::LIMIT, 20, true),
+        LEDGER => ("userNonFundingLedgerUpdates", streams::LIMIT, 1, true),
+        _ => return None,
     };
-    Ok((fields.to_string(), weight))
-}
-
-/// An account at Hyperliquid.
-pub struct Hyperliquid {
-    venues: Venues,
-    address: String,
+    Some(History { kind, limit, rows_a_weight, keeps_all })
 }
 
 impl Hyperliquid {
-    /// An account of one address. Nothing is sent.
-    pub fn new(venues: Venues, address: &str) -> Result<Self, VenueError> {
-        let address = address.to_ascii_lowercase();
-        let digits = address.strip_prefix("0x").unwrap_or_default();
-        if digits.len() != 40 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(VenueError::KeyRefused { reason: "an address is 0x and 40 hexadecimal digits".into() });
-        }
-        Ok(Self { venues, address })
-    }
-
-    fn target(&self) -> Target<'_> {
-        HOST.target(&self.venues.endpoints)
-    }
-
-    async fn info(&self, kind: &str, fields: Value) -> Result<String, VenueError> {
-        let (body, weight) = request(kind, fields)?;
-        let (target, body) = (self.target(), Some(Body::Json(body)));
-        let request = Request { target, path: "/info".into(), headers: vec![], body, weight, own_meter: None };
-        let reply = self.venues.http.send(request).await?;
-        match reply.status {
-            200..=299 if reply.body.trim() == "null" => Err(too_many_requests()),
-            200..=299 => Ok(reply.body),
-            422 => Err(VenueError::unreadable(kind, "the venue cannot read our request (HTTP 422)")),
-            status => Err(VenueError::retry(format!("HTTP {status}"))),
-        }
-    }
-
-    /// A list about a user; long lists cost more, which only the reply shows.
-    async fn list(&self, kind: &str, fields: Value) -> Result<Vec<Box<RawValue>>, VenueError> {
-        let rows = rows(kind, &self.info(kind, fields).await?)?;
-        self.venues.http.charge(self.target(), u32::try_from(rows.len() / 20).unwrap_or(u32::MAX)).await;
-        Ok(rows)
-    }
-
-    async fn role(&self) -> Result<UserRole, VenueError> {
-        state::user_role(&self.info("userRole", json!({ "user": self.address })).await?)
-    }
-
-    /// The address that holds the positions: an agent's is its user's.
-    async fn holder(&self) -> Result<String, VenueError> {
-        let name = format!("{} holder of {}", self.target().base, self.address);
-        if let Some(holder) = self.venues.http.recall::<String>(&name, ROLE_EVERY) {
-            return Ok(holder.as_ref().clone());
-        }
-        let holder = match self.role().await? {
-            UserRole::Agent { user } => Self::new(self.venues.clone(), &user)?.address,
-            UserRole::Holder(_) | UserRole::Missing => self.address.clone(),
-        };
-        Ok(self.venues.http.keep(name, holder).as_ref().clone())
-    }
-
-    async fn spot_markets(&self) -> Result<Arc<SpotMarkets>, VenueError> {
-        let name = format!("{} spotMeta", self.target().base);
-        if let Some(markets) = self.venues.http.recall(&name, FACTS_EVERY) {
-            return Ok(markets);
-        }
-        let markets = SpotMarkets::from_meta(&self.info("spotMeta", json!({})).await?)?;
-        Ok(self.venues.http.keep(name, markets))
-    }
-
-    async fn fills(&self, stored: &Value) -> Result<Page, VenueError> {
+    async fn history(&self, stream: &str, history: &History, stored: &Value) -> Result<Page, VenueError> {
         let user = self.holder().await?;
-        let spot = self.spot_markets().await?;
         let now = self.venues.clock.now().millis();
         let at = cursor(stored, HistoryCursor::start)?;
-        let window = at.time.window(i64::MAX, now);
+        let window: Span = at.time.window(i64::MAX, now);
         let asked = json!({ "user": user, "startTime": window.from, "endTime": window.to });
-        let rows = self.list("userFillsByTime", asked).await?;
-        let parsed = self.priced_fills(&rows, &user, &spot).await?;
-        let mut page = Page { parsed, ..Page::default() };
-        streams::after(&mut page, &at, window, now, &times(&rows), (streams::FILLS_LIMIT, false))?;
+        let rows = self.list(history.kind, asked, history.rows_a_weight).await?;
+        match stream {
+            LEDGER => self.learn_dexes(&user, ledger::dexes(&rows)),
+            _ => self.learn_dexes(&user, parse::dexes(&rows)),
+        }
+        let parsed = self.parsed(stream, &rows, &user).await?;
+        let mut page = Page { parsed, not_before: Timestamp::from_millis(window.from), ..Page::default() };
+        streams::after(&mut page, &at, window, now, &times(&rows), (history.limit, history.keeps_all))?;
         Ok(page)
+    }
+
+    /// Records of a stream of `user`, with the prices that they turn out to need.
+    async fn parsed(&self, stream: &str, rows: &[Box<RawValue>], user: &str) -> Result<Parsed, VenueError> {
+        match stream {
+            FILLS => self.priced_fills(rows, user, &self.spot_meta().await?.markets).await,
+            FUNDING => Ok(parse::funding(rows, &PriceBook::default())),
+            LEDGER => {
+                let parse = |prices: &dyn Prices| ledger::ledger(rows, user, prices);
+                Ok(parse(&self.minute_prices(needs(parse), &self.spot_meta().await?.markets).await?))
+            }
+            _ => Err(VenueError::unreadable(stream, "no such stream")),
+        }
     }
 
     async fn priced_fills(&self, rows: &[Box<RawValue>], user: &str, spot: &SpotMarkets) -> Result<Parsed, VenueError> {
@@ -187,19 +147,6 @@ impl Hyperliquid {
         Ok(parse(&book))
     }
 
-    async fn funding(&self, stored: &Value) -> Result<Page, VenueError> {
-        let user = self.holder().await?;
-        let now = self.venues.clock.now().millis();
-        let at = cursor(stored, HistoryCursor::start)?;
-        let window = at.time.window(i64::MAX, now);
-        let asked = json!({ "user": user, "startTime": window.from, "endTime": window.to });
-        let rows = self.list("userFunding", asked).await?;
-        let parsed: Parsed = parse::funding(&rows, &PriceBook::default());
-        let mut page = Page { parsed, ..Page::default() };
-        streams::after(&mut page, &at, window, now, &times(&rows), (streams::FUNDING_LIMIT, true))?;
-        Ok(page)
-    }
-
     /// Equity at past instants, as the venue states it.
     async fn nav(&self) -> Result<Page, VenueError> {
         let user = self.holder().await?;
@@ -208,96 +155,109 @@ impl Hyperliquid {
         Ok(Page { nav_points, cursor: json!({ "readAt": now.millis() }), ..Page::default() })
     }
 
-    /// The venue's own minute closes.
-    async fn minute_prices(&self, needs: BTreeSet<Need>, spot: &SpotMarkets) -> Result<PriceBook, VenueError> {
-        let (base, now) = (self.target().base, self.venues.clock.now());
-        closes::minute_prices(&self.venues.http, base, now, needs, &Tokens { venue: self, spot }).await
+    async fn clearinghouse(&self, user: &str, dex: &str) -> Result<Clearinghouse, VenueError> {
+        let asked = match dex.is_empty() {
+            true => json!({ "user": user }),
+            false => json!({ "user": user, "dex": dex }),
+        };
+        read("clearinghouseState", &self.info("clearinghouseState", asked).await?)
     }
 
-    async fn closes(&self, coin: &str, start: Timestamp, count: i64) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-        #[derive(Deserialize)]
-        struct Candle {
-            t: Millis,
-            c: Dec,
+    /// The main exchange, and the others where something is or may be held.
+    async fn perps(&self, user: &str) -> Result<Vec<Dex>, VenueError> {
+        let mut perps = vec![Dex::main(self.clearinghouse(user, "").await?)];
+        let (names, all) = self.dexes_to_ask(user).await?;
+        let mut held = BTreeSet::new();
+        for name in names {
+            let state = self.clearinghouse(user, &name).await?;
+            if !state.is_empty() {
+                held.insert(name.clone());
+                let collateral = self.collateral(&name).await?;
+                perps.push(Dex { name, state, collateral });
+            }
         }
-        let end = start.millis() + count * MINUTE_MILLIS - 1;
-        let asked = json!({ "coin": coin, "interval": "1m", "startTime": start.millis(), "endTime": end });
-        let body = match self.info("candleSnapshot", json!({ "req": asked })).await {
-            Ok(body) => body,
-            // The venue has no such market: the token has no price there.
-            Err(VenueError::Unreadable { .. }) => return Ok(vec![]),
-            Err(error) => return Err(error),
-        };
-        let candles: Vec<Candle> = read("candleSnapshot", &body)?;
-        self.venues.http.charge(self.target(), u32::try_from(candles.len() / 60).unwrap_or(u32::MAX)).await;
-        Ok(candles.into_iter().map(|candle| (candle.t.0, candle.c.0)).collect())
+        if all {
+            self.swept_dexes(user, held);
+        }
+        Ok(perps)
     }
 
     async fn read_snapshot(&self) -> Result<Snapshot, VenueError> {
-        let user = json!({ "user": self.holder().await? });
-        let markets = self.spot_markets().await?;
+        let user = self.holder().await?;
+        let asked = json!({ "user": user });
+        let meta = self.spot_meta().await?;
         let now = self.venues.clock.now();
-        let perp = self.info("clearinghouseState", user.clone()).await?;
-        let spot = self.info("spotClearinghouseState", user.clone()).await?;
-        let vaults = self.info("userVaultEquities", user).await?;
-        let mids = state::mids(&self.info("allMids", json!({})).await?)?;
-        let prices = state::token_prices(&mids, &markets);
         let account = Account {
-            perps: vec![read("clearinghouseState", &perp)?],
-            spot: read("spotClearinghouseState", &spot)?,
-            abstraction: state::abstraction(&perp).or_else(|| state::abstraction(&spot)),
+            perps: self.perps(&user).await?,
+            spot: read("spotClearinghouseState", &self.info("spotClearinghouseState", asked.clone()).await?)?,
+            abstraction: self.abstraction(&user).await?,
         };
+        let vaults = self.info("userVaultEquities", asked).await?;
+        let staked = self.staked(&user, account.spot.total_of(state::STAKED)).await?;
+        let mids = state::mids(&self.info("allMids", json!({})).await?)?;
+        let prices = state::token_prices(&mids, &meta.markets);
         let mut holdings = account.holdings(&prices, now);
         state::add_vaults(&mut holdings, &vaults)?;
+        state::add_staked(&mut holdings, staked, &prices, now);
         holdings.into_snapshot("the balances", now, &prices)
     }
-}
 
-/// Spot tokens, priced by their markets against a dollar.
-struct Tokens<'a> {
-    venue: &'a Hyperliquid,
-    spot: &'a SpotMarkets,
-}
-
-#[async_trait]
-impl Closes for Tokens<'_> {
-    /// The venue keeps few closes, so the newest minutes are asked for first and older ones only as
-    /// long as there are answers.
-    async fn closes(&self, token: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-        // Asked about a coin that it does not have, the venue fails rather than answers.
-        let market = self.spot.priced_by(token).find(|(_, quote)| PEGGED.contains(quote));
-        let Some((coin, _)) = market else { return Ok(vec![]) };
-        let mut found = vec![];
-        for (start, count) in closes::runs(minutes, CANDLES_LIMIT).into_iter().rev() {
-            let closes = self.venue.closes(coin, start, count).await?;
-            let is_empty = !closes.iter().any(|(open, _)| minutes.contains(open));
-            found.extend(closes);
-            if is_empty {
-                break;
+    /// What kind of account it is, and what belongs to it but is not read with it.
+    async fn standing(&self, role: &UserRole) -> Result<(&'static str, Vec<String>), VenueError> {
+        Ok(match role {
+            UserRole::Vault => {
+                let asked = json!({ "vaultAddress": self.address });
+                let vault = roles::vault(&self.info("vaultDetails", asked).await?)?;
+                let children = vault.map(|vault| vault.children).unwrap_or_default();
+                let child =
+                    |child: &String| format!("the vault {child}, which trades for this one: attach it by its address");
+                let mut missing: Vec<String> = children.iter().map(child).collect();
+                missing.push(
+                    "whose money it is: the equity is that of all depositors, and the share of an attached wallet \
+                     counts there too"
+                        .into(),
+                );
+                ("vault", missing)
             }
-        }
-        Ok(found)
+            UserRole::SubAccount { master } => {
+                let master =
+                    master.as_ref().map(|master| format!("its master account ({master}): attach it by its address"));
+                ("sub_account", master.into_iter().collect())
+            }
+            UserRole::Agent { user } => {
+                let mut missing =
+                    vec![format!("the agent's own address, which holds nothing: its user {user} is read")];
+                missing.extend(self.sub_accounts(user).await?);
+                ("wallet", missing)
+            }
+            UserRole::User | UserRole::Missing => ("wallet", self.sub_accounts(&self.address).await?),
+        })
+    }
+
+    async fn sub_accounts(&self, master: &str) -> Result<Vec<String>, VenueError> {
+        let subs = roles::sub_accounts(&self.info_or_null("subAccounts", json!({ "user": master })).await?)?;
+        let told =
+            |(name, address): (String, String)| format!("sub-account {name:?} ({address}): attach it by its address");
+        Ok(subs.into_iter().map(told).collect())
     }
 }
 
 #[async_trait]
 impl VenueAccount for Hyperliquid {
     async fn attest(&self) -> Result<Attestation, VenueError> {
-        Ok(match self.role().await? {
-            UserRole::Holder(_) | UserRole::Agent { .. } => Attestation::Accepted(Standing {
-                assurance: Assurance::Keyless,
-                kind: "wallet".into(),
-                not_covered: NOT_COVERED.map(Into::into).into(),
-                key_expires_at: None,
-            }),
-            UserRole::Missing => {
-                Attestation::NotAnAccount { reason: "Hyperliquid has never seen an account at this address".into() }
-            }
-        })
+        let role = self.role().await?;
+        if role == UserRole::Missing {
+            let reason = "Hyperliquid has never seen an account at this address".into();
+            return Ok(Attestation::NotAnAccount { reason });
+        }
+        let (kind, mut not_covered) = self.standing(&role).await?;
+        not_covered.extend(NOT_COVERED.map(Into::into));
+        let assurance = Assurance::Keyless;
+        Ok(Attestation::Accepted(Standing { assurance, kind: kind.into(), not_covered, key_expires_at: None }))
     }
 
     fn initial_streams(&self) -> Vec<String> {
-        [FILLS, FUNDING, NAV].map(Into::into).into()
+        [FILLS, FUNDING, NAV, LEDGER].map(Into::into).into()
     }
 
     fn plan(&self, stream: &str) -> Option<StreamPlan> {
@@ -305,6 +265,7 @@ impl VenueAccount for Hyperliquid {
             FILLS => (0, 1),
             FUNDING => (1, 10),
             NAV => (2, 24 * 60),
+            LEDGER => (3, 10),
             _ => return None,
         };
         // Only the newest 10000 fills exist; how far back they reach shows in the coverage.
@@ -312,20 +273,19 @@ impl VenueAccount for Hyperliquid {
     }
 
     async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError> {
-        match stream {
-            FILLS => self.fills(cursor).await,
-            FUNDING => self.funding(cursor).await,
-            NAV => self.nav().await,
-            _ => Err(VenueError::unreadable(stream, "no such stream")),
+        match history(stream) {
+            Some(history) => self.history(stream, &history, cursor).await,
+            None if stream == NAV => self.nav().await,
+            None => Err(VenueError::unreadable(stream, "no such stream")),
         }
     }
 
+    fn again(&self, stream: &str, from: Timestamp) -> Option<Value> {
+        history(stream).map(|_| stored(&HistoryCursor::again(from.millis())))
+    }
+
     async fn reread(&self, stream: &str, records: &[Box<RawValue>]) -> Result<Parsed, VenueError> {
-        match stream {
-            FILLS => self.priced_fills(records, &self.holder().await?, &*self.spot_markets().await?).await,
-            FUNDING => Ok(parse::funding(records, &PriceBook::default())),
-            _ => Err(VenueError::unreadable(stream, "no such stream")),
-        }
+        self.parsed(stream, records, &self.holder().await?).await
     }
 
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError> {

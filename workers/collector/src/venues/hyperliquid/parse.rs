@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use codash_domain::text::clean;
 use codash_domain::{Asset, Event, EventType, Fee, Price, Qty, Side, Symbol, Usd};
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -16,8 +15,6 @@ use crate::venues::{Parsed, Record, Role};
 pub const FILLS: &str = "fills";
 pub const FUNDING: &str = "funding";
 pub const NAV: &str = "nav";
-/// Recorded cases only: the ledger is not a stream that we read.
-pub const LEDGER: &str = "ledger";
 
 /// The money of the perpetual exchange.
 pub const DOLLAR: &str = "USDC";
@@ -26,9 +23,17 @@ pub const DOLLAR: &str = "USDC";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpotMarkets(pub BTreeMap<String, (String, String)>);
 
-impl SpotMarkets {
+/// What `spotMeta` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpotMeta {
+    pub markets: SpotMarkets,
+    /// Names of tokens by their index.
+    pub tokens: BTreeMap<String, String>,
+}
+
+impl SpotMeta {
     /// Reads `spotMeta`.
-    pub fn from_meta(body: &str) -> Result<Self, VenueError> {
+    pub fn read(body: &str) -> Result<Self, VenueError> {
         #[derive(Deserialize)]
         struct Meta {
             tokens: Vec<Token>,
@@ -46,21 +51,21 @@ impl SpotMarkets {
             index: Text,
         }
         let meta: Meta = read("spotMeta", body)?;
-        let tokens: BTreeMap<&str, &str> =
-            meta.tokens.iter().map(|token| (token.index.0.as_str(), token.name.as_str())).collect();
+        let tokens: BTreeMap<String, String> =
+            meta.tokens.into_iter().map(|token| (token.index.0, token.name)).collect();
         let mut markets = BTreeMap::new();
         for market in &meta.universe {
             let [base, quote] = market.tokens.as_slice() else { continue };
-            let (Some(base), Some(quote)) = (tokens.get(base.0.as_str()), tokens.get(quote.0.as_str())) else {
-                continue;
-            };
+            let (Some(base), Some(quote)) = (tokens.get(&base.0), tokens.get(&quote.0)) else { continue };
             for coin in [market.name.clone(), format!("@{}", market.index)] {
-                markets.insert(coin, ((*base).to_owned(), (*quote).to_owned()));
+                markets.insert(coin, (base.clone(), quote.clone()));
             }
         }
-        Ok(Self(markets))
+        Ok(Self { markets: SpotMarkets(markets), tokens })
     }
+}
 
+impl SpotMarkets {
     /// Base and quote of a spot coin: by the list, or by its own name when that says it.
     pub fn split<'a>(&'a self, coin: &'a str) -> Option<(&'a str, &'a str)> {
         match self.0.get(coin) {
@@ -79,7 +84,7 @@ impl SpotMarkets {
 /// Where a coin trades, and in what its prices are.
 struct Market {
     symbol: Option<Symbol>,
-    /// `None` when a spot coin is not in the list of spot markets.
+    /// `None` for a spot coin that is not in the list of spot markets, and for an outcome (`#…`).
     quote: Option<String>,
 }
 
@@ -87,7 +92,7 @@ fn market(coin: &str, spot: &SpotMarkets) -> Market {
     if let Some((base, quote)) = spot.split(coin) {
         return Market { symbol: Symbol::spot(base, quote), quote: Some(quote.into()) };
     }
-    if coin.starts_with('@') {
+    if coin.starts_with(['@', '#']) {
         return Market { symbol: Symbol::new(coin), quote: None };
     }
     Market { symbol: Symbol::linear_perp(coin), quote: Some(DOLLAR.into()) }
@@ -269,70 +274,23 @@ pub fn funding(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
     })
 }
 
-#[derive(Debug, Deserialize)]
-struct LedgerRow {
-    time: Millis,
-    #[serde(default)]
-    hash: Option<String>,
-    delta: LedgerDelta,
-}
-
-#[derive(Debug, Deserialize)]
-struct LedgerDelta {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    usdc: Option<Dec>,
-    #[serde(default)]
-    amount: Option<Dec>,
-    #[serde(default)]
-    token: Option<String>,
-}
-
-/// Movements of money that are no events; `liquidation` among them, as the fills carry its money.
-const CASH_FLOWS: [&str; 22] = [
-    "accountActivationGas",
-    "accountClassTransfer",
-    "activateDexAbstraction",
-    "borrowLend",
-    "cStakingTransfer",
-    "deployGasAuction",
-    "deposit",
-    "gossipPriorityGasAuction",
-    "internalTransfer",
-    "liquidation",
-    "perpDexClassTransfer",
-    "perpDexTransfer",
-    "send",
-    "spotGenesis",
-    "spotTransfer",
-    "subAccountSpotTransfer",
-    "subAccountTransfer",
-    "vaultCreate",
-    "vaultDeposit",
-    "vaultLeaderCommission",
-    "vaultWithdraw",
-    "withdraw",
-];
-
-/// userNonFundingLedgerUpdates. Income of unknown meaning is a row; moved money is none.
-pub fn ledger(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
-    parse_each(rows, |row: LedgerRow, raw| {
-        if CASH_FLOWS.contains(&row.delta.kind.as_str()) {
-            return Ok(None);
-        }
-        let mut exchange = Exchange::new(prices, row.time.0);
-        let hash = row.hash.as_deref().unwrap_or_default();
-        let kind = clean(&row.delta.kind, 64);
-        let native_id = format!("hyperliquid:ledger:{kind}:{}:{hash}", row.time.0.millis());
-        let mut event = blank(LEDGER, native_id, EventType::Unknown, row.time.0, raw);
-        event.realized_pnl_usd = match (row.delta.usdc, row.delta.amount) {
-            (Some(dollars), _) => exchange.stated(dollars.0, DOLLAR)?,
-            (None, Some(amount)) => exchange.stated(amount.0, row.delta.token.as_deref().unwrap_or(DOLLAR))?,
-            (None, None) => Some(Usd::ZERO),
-        };
-        event.unpriced = exchange.unpriced;
-        Ok(Some(Record { event, role: Role::Primary }))
+/// The builder-deployed exchanges that fills or funding rows name: the part of a coin before the colon.
+pub fn dexes(rows: &[Box<RawValue>]) -> impl Iterator<Item = String> {
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(default)]
+        coin: Option<String>,
+        #[serde(default)]
+        delta: Option<Coin>,
+    }
+    #[derive(Deserialize)]
+    struct Coin {
+        coin: String,
+    }
+    rows.iter().filter_map(|raw| {
+        let row: Row = serde_json::from_str(raw.get()).ok()?;
+        let coin = row.coin.or(row.delta.map(|delta| delta.coin))?;
+        Some(coin.split_once(':')?.0.to_owned())
     })
 }
 
@@ -414,7 +372,7 @@ mod tests {
         let event = &fills(&page, US, &SpotMarkets::default(), &PriceBook::default()).records[0].event;
         assert!(event.unpriced && event.notional_usd.is_none());
         let meta = r#"{"tokens":[{"name":"USDC","index":0},{"name":"X","index":4}],"universe":[{"name":"@9","tokens":[4,0],"index":9}]}"#;
-        let event = &fills(&page, US, &SpotMarkets::from_meta(meta).unwrap(), &PriceBook::default()).records[0].event;
+        let event = &fills(&page, US, &SpotMeta::read(meta).unwrap().markets, &PriceBook::default()).records[0].event;
         assert_eq!((event.symbol.as_ref().unwrap().as_str(), event.unpriced), ("X-USDC", false));
     }
 }

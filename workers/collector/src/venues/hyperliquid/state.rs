@@ -6,14 +6,19 @@ use codash_domain::money::parse_decimal;
 use codash_domain::{Position, Price, Qty, Symbol, Timestamp, Usd};
 use rust_decimal::Decimal;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::parse::SpotMarkets;
+use super::ledger::{PERP, SPOT, STAKING, VAULT};
+use super::parse::{DOLLAR, SpotMarkets};
 use crate::error::VenueError;
 use crate::pricing::{PriceBook, Prices, bounded, product};
 use crate::venues::Unreadable;
 use crate::venues::holdings::Holdings;
 use crate::venues::wire::{Dec, Millis, Text, read, record, rows, unreadable};
+
+/// What is staked here.
+pub const STAKED: &str = "HYPE";
 
 /// clearinghouseState of one exchange.
 #[derive(Debug, Deserialize)]
@@ -38,6 +43,24 @@ pub struct SpotState {
     balances: Vec<Box<RawValue>>,
     #[serde(default)]
     portfolio_margin_enabled: Option<bool>,
+    /// Told only of accounts whose wallets are joined.
+    #[serde(default)]
+    token_to_available_after_maintenance: Option<Value>,
+}
+
+impl SpotState {
+    /// How much of a token is held, if the reply says it.
+    pub fn total_of(&self, token: &str) -> Option<Decimal> {
+        let rows = self.balances.iter().filter_map(|raw| record::<SpotRow>(raw).ok());
+        rows.filter(|row| row.coin == token).map(|row| row.total.0).next()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct SpotRow {
+    coin: String,
+    /// With joined wallets, what perpetuals are worth is in it, and what is owed is taken off it.
+    total: Dec,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,65 +79,78 @@ struct PositionRow {
     unrealized_pnl: Dec,
 }
 
+/// What an account has on one perpetual exchange.
+#[derive(Debug)]
+pub struct Dex {
+    /// Empty for the main exchange.
+    pub name: String,
+    pub state: Clearinghouse,
+    /// The token that its equity is counted in; `None` when that is not known.
+    pub collateral: Option<String>,
+}
+
+impl Dex {
+    /// The main exchange, which counts in dollars.
+    pub fn main(state: Clearinghouse) -> Self {
+        Self { name: String::new(), state, collateral: Some(DOLLAR.into()) }
+    }
+}
+
+impl Clearinghouse {
+    /// True when there is neither money nor a position.
+    pub fn is_empty(&self) -> bool {
+        self.margin_summary.account_value.0.is_zero() && self.asset_positions.is_empty()
+    }
+}
+
 /// One account's wallets: what to add, and what would be counted twice.
 #[derive(Debug, Default)]
 pub struct Account {
-    pub perps: Vec<Clearinghouse>,
+    pub perps: Vec<Dex>,
     pub spot: SpotState,
     /// How the venue says the wallets are joined (`portfolioMargin`, `unifiedAccount`), if it does.
     pub abstraction: Option<String>,
 }
 
 impl Account {
-    /// With joined wallets, the perpetual account's value is backed by the spot balance.
-    fn is_joined(&self) -> bool {
+    /// With joined wallets, the spot balances hold all the money, also what perpetuals are worth.
+    pub fn is_joined(&self) -> bool {
         self.spot.portfolio_margin_enabled == Some(true)
+            || self.spot.token_to_available_after_maintenance.as_ref().is_some_and(|told| !told.is_null())
             || matches!(self.abstraction.as_deref(), Some("portfolioMargin" | "unifiedAccount"))
     }
 
-    /// Equity: account values plus spot balances; of joined wallets spot balances plus unrealized PnL.
+    /// Equity: the value of each exchange's account plus the spot balances; of joined wallets the spot
+    /// balances alone, as unrealized PnL is in them.
     pub fn holdings(&self, prices: &dyn Prices, now: Timestamp) -> Holdings {
         let mut holdings = Holdings::default();
-        for perp in &self.perps {
-            add_positions(&mut holdings, perp);
+        for dex in &self.perps {
+            add_positions(&mut holdings, dex);
             if !self.is_joined() {
-                keep(&mut holdings, "marginSummary.accountValue", |h| {
-                    h.add_equity(perp.margin_summary.account_value.0)
-                });
+                add_perp_balance(&mut holdings, dex, prices, now);
             }
-        }
-        if self.is_joined() {
-            let profit: Usd = holdings.positions.iter().map(|position| position.unrealized_pnl_usd).sum();
-            keep(&mut holdings, "unrealizedPnl", |h| h.add_equity(profit.0));
-        } else {
-            self.add_perp_balance(&mut holdings);
         }
         add_spot(&mut holdings, &self.spot, prices, now);
         holdings
     }
+}
 
-    /// The equity of the perpetual account, shown as the dollars that it is.
-    fn add_perp_balance(&self, holdings: &mut Holdings) {
-        for perp in &self.perps {
-            let total = perp.margin_summary.account_value.0;
-            if !total.is_zero() {
-                let asset = codash_domain::Asset::new(super::parse::DOLLAR);
-                let value_usd = bounded(Usd::new(total));
-                holdings.balances.push(codash_domain::Balance { wallet: "perp", asset, total, value_usd });
-            }
-        }
+/// The equity of an exchange's account, shown as the token that it is counted in.
+fn add_perp_balance(holdings: &mut Holdings, dex: &Dex, prices: &dyn Prices, now: Timestamp) {
+    let total = dex.state.margin_summary.account_value.0;
+    let (asset, price) = match &dex.collateral {
+        Some(token) => (token.clone(), prices.usd(token, now)),
+        None => (format!("collateral of {}", dex.name), None),
+    };
+    if let Err(reason) = holdings.add_balance(PERP, &asset, total, price) {
+        holdings.unreadable.push(Unreadable { reason, raw: "marginSummary.accountValue".into() });
     }
 }
 
-fn keep(holdings: &mut Holdings, what: &str, add: impl FnOnce(&mut Holdings) -> Result<(), String>) {
-    if let Err(reason) = add(holdings) {
-        holdings.unreadable.push(Unreadable { reason, raw: what.into() });
-    }
-}
-
-fn add_positions(holdings: &mut Holdings, perp: &Clearinghouse) {
-    for raw in &perp.asset_positions {
-        match record::<Held>(raw).and_then(|held| position(held.position).map_err(|why| unreadable(raw, why))) {
+fn add_positions(holdings: &mut Holdings, dex: &Dex) {
+    for raw in &dex.state.asset_positions {
+        let read = record::<Held>(raw);
+        match read.and_then(|held| position(held.position, &dex.name).map_err(|why| unreadable(raw, why))) {
             Ok(Some(position)) => holdings.positions.push(position),
             Ok(None) => {}
             Err(bad) => holdings.unreadable.push(bad),
@@ -122,17 +158,22 @@ fn add_positions(holdings: &mut Holdings, perp: &Clearinghouse) {
     }
 }
 
-/// The value is unsigned; the direction is the sign of the size.
-fn position(row: PositionRow) -> Result<Option<Position>, String> {
+/// The value is unsigned; the direction is the sign of the size. Every exchange quotes in dollars,
+/// whatever its collateral.
+fn position(row: PositionRow, dex: &str) -> Result<Option<Position>, String> {
     if row.szi.0.is_zero() {
         return Ok(None);
     }
     let value = bounded(Usd::new(row.position_value.0.abs())).ok_or("positionValue is too large an amount")?;
     let profit = bounded(Usd::new(row.unrealized_pnl.0)).ok_or("unrealizedPnl is too large an amount")?;
     let mark = value.0.checked_div(row.szi.0.abs()).map(|mark| Price::new(Usd::derived(mark).0));
+    let coin = match dex.is_empty() || row.coin.contains(':') {
+        true => row.coin,
+        false => format!("{dex}:{}", row.coin),
+    };
     Ok(Some(Position {
-        symbol: Symbol::linear_perp(&row.coin).ok_or("the coin is empty")?,
-        native_symbol: row.coin,
+        symbol: Symbol::linear_perp(&coin).ok_or("the coin is empty")?,
+        native_symbol: coin,
         leg: "both",
         qty: Qty::new(row.szi.0),
         entry_price: row.entry_px.map(|price| Price::new(price.0)),
@@ -143,31 +184,16 @@ fn position(row: PositionRow) -> Result<Option<Position>, String> {
 }
 
 fn add_spot(holdings: &mut Holdings, spot: &SpotState, prices: &dyn Prices, now: Timestamp) {
-    #[derive(Deserialize)]
-    struct Row {
-        coin: String,
-        total: Dec,
-    }
     for raw in &spot.balances {
-        let outcome = record::<Row>(raw).and_then(|row| {
+        let outcome = record::<SpotRow>(raw).and_then(|row| {
             holdings
-                .add_balance("spot", &row.coin, row.total.0, prices.usd(&row.coin, now))
+                .add_balance(SPOT, &row.coin, row.total.0, prices.usd(&row.coin, now))
                 .map_err(|why| unreadable(raw, why))
         });
         if let Err(bad) = outcome {
             holdings.unreadable.push(bad);
         }
     }
-}
-
-/// How the venue says that an account's wallets are joined, in whichever reply it says it.
-pub fn abstraction(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Joined {
-        #[serde(default)]
-        abstraction: Option<String>,
-    }
-    serde_json::from_str::<Joined>(body).ok()?.abstraction
 }
 
 /// userVaultEquities: deposits in vaults, which appear in neither clearinghouse.
@@ -178,15 +204,47 @@ pub fn add_vaults(holdings: &mut Holdings, body: &str) -> Result<(), VenueError>
     }
     for raw in rows("userVaultEquities", body)? {
         let outcome = record::<Row>(&raw).and_then(|row| {
-            holdings
-                .add_balance("vaults", "USDC", row.equity.0, Some(Decimal::ONE))
-                .map_err(|why| unreadable(&raw, why))
+            holdings.add_balance(VAULT, DOLLAR, row.equity.0, Some(Decimal::ONE)).map_err(|why| unreadable(&raw, why))
         });
         if let Err(bad) = outcome {
             holdings.unreadable.push(bad);
         }
     }
     Ok(())
+}
+
+/// delegatorSummary: what is staked, is about to be, or is on its way back.
+pub fn staked(body: &str) -> Result<Decimal, VenueError> {
+    const ENDPOINT: &str = "delegatorSummary";
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Summary {
+        delegated: Dec,
+        undelegated: Dec,
+        total_pending_withdrawal: Dec,
+    }
+    let summary: Summary = read(ENDPOINT, body)?;
+    let sum = summary.delegated.0.checked_add(summary.undelegated.0);
+    sum.and_then(|sum| sum.checked_add(summary.total_pending_withdrawal.0))
+        .ok_or_else(|| VenueError::unreadable(ENDPOINT, "the amounts are too large"))
+}
+
+/// Counts what is staked.
+pub fn add_staked(holdings: &mut Holdings, staked: Decimal, prices: &dyn Prices, now: Timestamp) {
+    if let Err(reason) = holdings.add_balance(STAKING, STAKED, staked, prices.usd(STAKED, now)) {
+        holdings.unreadable.push(Unreadable { reason, raw: "delegatorSummary".into() });
+    }
+}
+
+/// The index of the token that an exchange counts in, if its `meta` says it.
+pub fn collateral(body: &str) -> Result<Option<String>, VenueError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Meta {
+        #[serde(default)]
+        collateral_token: Option<Text>,
+    }
+    Ok(read::<Meta>("meta", body)?.collateral_token.map(|token| token.0))
 }
 
 /// subAccounts and subAccounts2: every sub-account's wallets. `null` when there are none.
@@ -206,10 +264,15 @@ pub fn sub_accounts(body: &str) -> Result<Vec<Account>, VenueError> {
         abstraction: Option<String>,
     }
     let subs: Option<Vec<Sub>> = read(ENDPOINT, body)?;
+    // What a builder-deployed exchange counts in is not in this reply.
+    let dex = |(name, state): (String, Clearinghouse)| match name.is_empty() {
+        true => Dex::main(state),
+        false => Dex { name, state, collateral: None },
+    };
     let account = |sub: Sub| Account {
         perps: match sub.dex_to_clearinghouse_state {
-            Some(dexes) => dexes.into_iter().map(|(_, state)| state).collect(),
-            None => sub.clearinghouse_state.into_iter().collect(),
+            Some(dexes) => dexes.into_iter().map(dex).collect(),
+            None => sub.clearinghouse_state.into_iter().map(Dex::main).collect(),
         },
         spot: sub.spot_state.unwrap_or_default(),
         abstraction: sub.abstraction,
@@ -272,44 +335,6 @@ pub fn token_prices(mids: &BTreeMap<String, Decimal>, spot: &SpotMarkets) -> Pri
     PriceBook::fixed(prices)
 }
 
-/// userRole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserRole {
-    /// A user, a vault or a sub-account: something that holds positions.
-    Holder(String),
-    /// A signing key of the user at this address.
-    Agent {
-        user: String,
-    },
-    Missing,
-}
-
-pub fn user_role(body: &str) -> Result<UserRole, VenueError> {
-    const ENDPOINT: &str = "userRole";
-    #[derive(Deserialize)]
-    struct Reply {
-        role: String,
-        #[serde(default)]
-        data: Option<Data>,
-    }
-    #[derive(Deserialize)]
-    struct Data {
-        #[serde(default)]
-        user: Option<String>,
-    }
-    let reply: Reply = read(ENDPOINT, body)?;
-    match reply.role.as_str() {
-        "missing" => Ok(UserRole::Missing),
-        "agent" => {
-            let user = reply.data.and_then(|data| data.user);
-            let user = user.ok_or_else(|| VenueError::unreadable(ENDPOINT, "an agent without its user"))?;
-            Ok(UserRole::Agent { user: user.to_ascii_lowercase() })
-        }
-        "user" | "vault" | "subAccount" => Ok(UserRole::Holder(reply.role)),
-        other => Err(VenueError::unreadable(ENDPOINT, format!("unknown role {other:?}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,26 +349,45 @@ mod tests {
         serde_json::from_str(&body).unwrap()
     }
 
+    fn nav(account: &Account) -> String {
+        let now = Timestamp::from_millis(NOW).unwrap();
+        account.holdings(&PriceBook::fixed([("USDE".to_owned(), Decimal::TWO)]), now).nav_usd.to_string()
+    }
+
     #[test]
     fn joined_wallets_are_not_counted_twice() {
-        let spot = r#"{"balances":[{"coin":"USDC","total":"1000"}]}"#;
+        let spot =
+            |more: &str| serde_json::from_str(&format!(r#"{{"balances":[{{"coin":"USDC","total":"1000"}}]{more}}}"#));
+        let account = |abstraction: Option<&str>, more: &str| Account {
+            perps: vec![Dex::main(perp("50"))],
+            spot: spot(more).unwrap(),
+            abstraction: abstraction.map(Into::into),
+        };
+        for apart in [None, Some("disabled"), Some("default"), Some("dexAbstraction")] {
+            assert_eq!(nav(&account(apart, "")), "1050");
+        }
+        // The profit of five is in the thousand already.
+        assert_eq!(nav(&account(Some("unifiedAccount"), "")), "1000");
+        assert_eq!(nav(&account(Some("default"), r#","portfolioMarginEnabled":true"#)), "1000");
+        assert_eq!(nav(&account(None, r#","tokenToAvailableAfterMaintenance":[[0,"900"]]"#)), "1000");
         let now = Timestamp::from_millis(NOW).unwrap();
-        let apart = Account { perps: vec![perp("50")], spot: serde_json::from_str(spot).unwrap(), abstraction: None };
-        assert_eq!(apart.holdings(&PriceBook::default(), now).nav_usd.to_string(), "1050");
-        let joined = Account { abstraction: Some("unifiedAccount".into()), ..apart };
-        let holdings = joined.holdings(&PriceBook::default(), now);
-        assert_eq!(holdings.nav_usd.to_string(), "1005");
+        let holdings = account(Some("unifiedAccount"), "").holdings(&PriceBook::default(), now);
         assert_eq!(holdings.positions[0].mark_price.unwrap().to_string(), "200");
     }
 
     #[test]
-    fn a_role_names_the_account_that_holds_the_positions() {
-        assert_eq!(
-            user_role(r#"{"role":"agent","data":{"user":"0xAB"}}"#).unwrap(),
-            UserRole::Agent { user: "0xab".into() }
-        );
-        assert_eq!(user_role(r#"{"role":"missing"}"#).unwrap(), UserRole::Missing);
-        assert!(user_role(r#"{"role":"agent"}"#).is_err() && user_role(r#"{"role":"ghost"}"#).is_err());
+    fn each_exchange_counts_in_its_own_token() {
+        let dex = |collateral: Option<&str>| Account {
+            perps: vec![Dex { name: "hyna".into(), state: perp("50"), collateral: collateral.map(Into::into) }],
+            ..Account::default()
+        };
+        assert_eq!(nav(&dex(Some("USDC"))), "50");
+        assert_eq!(nav(&dex(Some("USDE"))), "100");
+        assert_eq!(nav(&dex(None)), "0");
+        let now = Timestamp::from_millis(NOW).unwrap();
+        let holdings = dex(None).holdings(&PriceBook::default(), now);
+        assert_eq!(holdings.unpriced[0].as_str(), "collateral of hyna");
+        assert_eq!(holdings.positions[0].symbol.as_str(), "hyna:BTC-PERP");
     }
 
     #[test]

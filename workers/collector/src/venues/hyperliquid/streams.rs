@@ -8,8 +8,8 @@ use crate::venues::paging::{Span, TimeCursor, stored};
 
 /// Rows in one reply of `userFillsByTime`.
 pub const FILLS_LIMIT: usize = 2000;
-/// Rows in one reply of `userFunding`.
-pub const FUNDING_LIMIT: usize = 500;
+/// Rows in one reply of the other types that take a time. Where more come, nothing is lost.
+pub const LIMIT: usize = 500;
 /// The venue keeps the newest 10000 fills. With nearly as many read, older ones may be gone.
 const KEPT_FILLS: usize = 9_500;
 
@@ -31,6 +31,11 @@ pub struct HistoryCursor {
 impl HistoryCursor {
     pub fn start() -> Self {
         Self { time: TimeCursor::starting_at(0), ..Self::default() }
+    }
+
+    /// Reads again from an instant on: not a back-fill, so nothing older is said to be complete.
+    pub fn again(from: i64) -> Self {
+        Self { time: TimeCursor::starting_at(from), live: true, ..Self::default() }
     }
 
     /// Counts a reply towards the back-fill.
@@ -149,6 +154,13 @@ mod tests {
         let window = at.time.window(i64::MAX, NOW);
         let error = after(&mut Page::default(), &at, window, NOW, &[5, 5, 5, 5], FEW).unwrap_err();
         assert!(matches!(error, VenueError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn read_again_nothing_older_is_said_to_be_complete() {
+        let (mut page, at) = (Page::default(), HistoryCursor::again(NOW - 5000));
+        after(&mut page, &at, at.time.window(i64::MAX, NOW), NOW, &[NOW - 50], FEW).unwrap();
+        assert_eq!(page.covered.map(|(from, to)| (from.millis(), to.millis())), Some((NOW - 5000, NOW)));
     }
 
     #[test]
