@@ -174,12 +174,6 @@ fn real_time() -> codash_paper_exchange::http::RealTime {
 async fn assert_true(oracle: &Oracle, what: &str) {
     let found = compare::everything(oracle).await;
     if !found.incomplete.is_empty() {
-        for row in oracle.db.admin("SELECT to_jsonb(q)::text FROM quarantined_records q LIMIT 40").await {
-            println!("{}", sqlx::Row::get::<String, _>(&row, 0));
-        }
-        for row in oracle.db.admin("SELECT (to_jsonb(q) - 'cursor')::text FROM streams q").await {
-            println!("{}", sqlx::Row::get::<String, _>(&row, 0));
-        }
         panic!("{what}: {:#?}\n{}", found.incomplete, oracle.status().await);
     }
     found.assert_none(what);

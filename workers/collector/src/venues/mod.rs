@@ -12,6 +12,7 @@ pub mod coinbase;
 pub mod gate;
 pub mod holdings;
 pub mod hyperliquid;
+pub mod kraken;
 pub mod kucoin;
 #[cfg(test)]
 pub mod mock;

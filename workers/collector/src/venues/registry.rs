@@ -8,8 +8,8 @@ use codash_domain::Venue;
 
 use super::reads::Read;
 use super::{
-    Credentials, Endpoints, VenueAccount, Venues, binance, bitget, bybit, coinbase, gate, hyperliquid, kucoin, okx,
-    paper,
+    Credentials, Endpoints, VenueAccount, Venues, binance, bitget, bybit, coinbase, gate, hyperliquid, kraken, kucoin,
+    okx, paper,
 };
 use crate::error::VenueError;
 use crate::http::Target;
@@ -72,6 +72,8 @@ pub static REGISTRY: &[&Definition] = &[
     &coinbase::DEFINITION,
     &gate::DEFINITION,
     &hyperliquid::DEFINITION,
+    &kraken::spot::DEFINITION,
+    &kraken::futures::DEFINITION,
     &kucoin::DEFINITION,
     &okx::DEFINITION,
     &paper::DEFINITION,
