@@ -3,6 +3,7 @@
 
 mod compare;
 mod faults;
+mod limits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,6 +52,16 @@ struct Oracle {
 
 impl Oracle {
     async fn new(seed: u64, accounts: usize, symbols: usize, days: u64) -> Self {
+        let usual = PaperSettings::default();
+        Self::of(seed, accounts, symbols, days, "paper", (usual.spot_budget, usual.usdm_budget)).await
+    }
+
+    /// The same exchange under Binance's name, with Binance's budgets.
+    async fn as_binance(seed: u64, accounts: usize, symbols: usize, days: u64) -> Self {
+        Self::of(seed, accounts, symbols, days, "binance", (6000, 2400)).await
+    }
+
+    async fn of(seed: u64, accounts: usize, symbols: usize, days: u64, venue: &str, budgets: (u32, u32)) -> Self {
         let settings = PaperSettings {
             seed,
             accounts,
@@ -58,6 +69,8 @@ impl Oracle {
             history: Duration::from_secs(days * 24 * 3600),
             origin: Some(START - i64::try_from(days).unwrap() * DAY),
             speed: Speed::Hand,
+            spot_budget: budgets.0,
+            usdm_budget: budgets.1,
             ..PaperSettings::default()
         };
         let paper = PaperServer::start(settings, real_time()).await.unwrap();
@@ -67,7 +80,9 @@ impl Oracle {
         let db = TestStore::new().await;
         let tenant = db.workspace("oracle").await;
         let endpoints = Endpoints::all_at(&paper.url());
-        let venues = Venues { http: Http::new().unwrap(), endpoints: endpoints.clone(), clock: clock.clone() };
+        // The API asks venues too, when accounts are attached: from the same address.
+        let http = Http::sharing(shared(&db)).unwrap();
+        let venues = Venues { http, endpoints: endpoints.clone(), clock: clock.clone() };
         let app = App::build(db.store().clone(), venues, CursorKey::new([5; 32]), clock.clone(), generous());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
@@ -76,14 +91,14 @@ impl Oracle {
         let agent = Agent { address, key: tenant.key.reveal().to_owned() };
         let mut oracle =
             Self { db, paper, clock, endpoints, agent, accounts: BTreeMap::new(), _served: stop.drop_guard() };
-        oracle.attach().await;
+        oracle.attach(venue).await;
         oracle
     }
 
     /// Attaches every account with its read key, as a user would.
-    async fn attach(&mut self) {
+    async fn attach(&mut self, venue: &str) {
         for account in self.paper.accounts().to_vec() {
-            let body = json!({ "name": account.name, "venue": "paper", "apiKey": account.read_key, "apiSecret": account.read_secret });
+            let body = json!({ "name": account.name, "venue": venue, "apiKey": account.read_key, "apiSecret": account.read_secret });
             let answer = self
                 .agent
                 .request(reqwest::Method::POST, "/api/accounts")
@@ -101,8 +116,7 @@ impl Oracle {
 
     /// What a collector that was just started knows: nothing but what is in the database.
     fn restarted(&self) -> Venues {
-        let shared = Shared { store: self.db.store().clone(), egress: "oracle".into() };
-        let http = Http::impatient(Some(shared), Duration::from_secs(3)).unwrap();
+        let http = Http::impatient(Some(shared(&self.db)), Duration::from_secs(3)).unwrap();
         Venues { http, endpoints: self.endpoints.clone(), clock: self.clock.clone() }
     }
 
@@ -162,6 +176,10 @@ impl Oracle {
     fn now(&self) -> i64 {
         self.clock.now().millis()
     }
+}
+
+fn shared(db: &TestStore) -> Shared {
+    Shared { store: db.store().clone(), egress: "one address".into() }
 }
 
 /// Weights and silences go by real time, which begins at [`START`] for every run.

@@ -24,6 +24,7 @@ use crate::venues::reads::Listed;
 use crate::venues::wire::{Dec, Millis, Text, read};
 use crate::venues::{Venues, clock, closes};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const MARKETS_EVERY: Duration = Duration::from_secs(3600);
 /// Candles in one reply.
 const CANDLES_LIMIT: i64 = 1000;
@@ -33,6 +34,8 @@ pub struct Binance {
     pub(super) venues: Venues,
     pub(super) hosts: &'static Hosts,
     pub(super) key: String,
+    /// Names the account's own meters; tells nothing of the key.
+    pub(super) account: String,
     pub(super) secret: SecretString,
 }
 
@@ -95,7 +98,10 @@ impl Binance {
         headers: Vec<(&'static str, String)>,
     ) -> Result<Result<String, Fault>, VenueError> {
         let (target, weight) = (self.target(path), sign::weight(path));
-        let request = Request { target, path: full, headers, body: None, weight, own_meter: None };
+        let meter = format!("{path} of {}", self.account);
+        let own_meter = sign::by_account(path).filter(|_| self.hosts.meters_accounts);
+        let own_meter = own_meter.map(|budget| Target { base: target.base, meter: &meter, budget, per: MINUTE });
+        let request = Request { target, path: full, headers, body: None, weight, own_meter };
         let reply = self.venues.http.send(request).await?;
         if let Some(fault) = fault::of_body(&reply.body) {
             return Ok(Err(fault));

@@ -22,6 +22,7 @@ use codash_domain::{Assurance, Snapshot, Standing, Timestamp, Venue};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 pub use client::{Binance, klines};
 pub use sign::READS;
@@ -45,6 +46,8 @@ pub struct Hosts {
     pub usdm: Host,
     /// Transfers of the spot wallet that there can be.
     pub transfers: &'static [&'static str],
+    /// Whether some endpoints are metered by account.
+    pub meters_accounts: bool,
     /// Whether it turns dust into BNB.
     pub has_dust: bool,
     /// What of an account there is not read.
@@ -67,6 +70,7 @@ static HOSTS: Hosts = Hosts {
         per: Duration::from_secs(60),
     },
     transfers: &TRANSFER_TYPES,
+    meters_accounts: true,
     has_dust: true,
     not_covered: &[
         "margin, earn, funding and options wallets, COIN-M futures and sub-accounts",
@@ -100,7 +104,8 @@ impl Binance {
         if secret.expose_secret().contains("-----BEGIN") {
             return Err(VenueError::KeyRefused { reason: "only HMAC keys are supported, not Ed25519 or RSA".into() });
         }
-        Ok(Self { venues, hosts, key, secret })
+        let account = hex::encode(&Sha256::digest(key.as_bytes())[..6]);
+        Ok(Self { venues, hosts, key, account, secret })
     }
 
     async fn income(&self, stored: &Value) -> Result<Page, VenueError> {
@@ -209,7 +214,8 @@ impl Binance {
 
     /// Cash flows by windows of time. Most windows are empty: several are read for one page.
     async fn flows(&self, stream: &FlowStream, stored_cursor: &Value) -> Result<Page, VenueError> {
-        const WINDOWS_A_PAGE: u32 = 50;
+        // Few, so that what was read is kept when the account's meter is full.
+        const WINDOWS_A_PAGE: u32 = 6;
         let now = self.server_now(stream.path).await?.millis();
         let oldest = stream.horizon.map_or(self.hosts.opened, |horizon| now - horizon);
         let mut at = cursor(stored_cursor, || TimeCursor::starting_at(oldest))?;
