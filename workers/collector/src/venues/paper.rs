@@ -16,6 +16,7 @@ static HOSTS: Hosts = Hosts {
     spot: Host { setting: "CODASH_VENUE_PAPER_SPOT_URL", usual: "http://127.0.0.1:9001", budget: 60_000, per: MINUTE },
     usdm: Host { setting: "CODASH_VENUE_PAPER_USDM_URL", usual: "http://127.0.0.1:9001", budget: 24_000, per: MINUTE },
     transfers: &["MAIN_UMFUTURE", "UMFUTURE_MAIN"],
+    haste: 12,
     meters_accounts: false,
     has_dust: false,
     not_covered: &["spot markets of assets that are no longer held and were sold before the account was attached"],

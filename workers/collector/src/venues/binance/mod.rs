@@ -46,6 +46,8 @@ pub struct Hosts {
     pub usdm: Host,
     /// Transfers of the spot wallet that there can be.
     pub transfers: &'static [&'static str],
+    /// How many times as often as Binance it is asked.
+    pub haste: u32,
     /// Whether some endpoints are metered by account.
     pub meters_accounts: bool,
     /// Whether it turns dust into BNB.
@@ -70,6 +72,7 @@ static HOSTS: Hosts = Hosts {
         per: Duration::from_secs(60),
     },
     transfers: &TRANSFER_TYPES,
+    haste: 1,
     meters_accounts: true,
     has_dust: true,
     not_covered: &[
@@ -392,7 +395,12 @@ impl VenueAccount for Binance {
         };
         let oldest = Timestamp::from_millis((self.venues.clock.now().millis() - HORIZON_MILLIS).max(0));
         let horizon = oldest.filter(|_| stream.starts_with("usdm.")).map(|oldest| (oldest, HORIZON));
-        Some(StreamPlan { stream: stream.into(), order, horizon, every: Duration::from_secs(minutes * 60) })
+        Some(StreamPlan {
+            stream: stream.into(),
+            order,
+            horizon,
+            every: Duration::from_secs(minutes * 60) / self.hosts.haste,
+        })
     }
 
     async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError> {

@@ -50,10 +50,11 @@ impl FillCursor {
         Self::Id { from_id: 0, at: i64::MAX, through: 0, anchor: None }
     }
 
-    /// Back to windows of time, before the last fill's id drops behind the horizon.
+    /// Back to windows of time, before the last fill's id drops behind the horizon. Not in the middle of
+    /// reading on from an id: a window that starts there would find the same old fill again, for ever.
     pub fn renewed(self, now: i64) -> Self {
         match self {
-            Self::Id { at, through, .. } if now.saturating_sub(at) > OLDEST_ID_MILLIS => {
+            Self::Id { at, through, .. } if through >= at && now.saturating_sub(at) > OLDEST_ID_MILLIS => {
                 Self::Time(TimeCursor::starting_at((through - OVERLAP_MILLIS).max(now - HORIZON_MILLIS)))
             }
             other => other,
@@ -201,6 +202,10 @@ mod tests {
         let renewed = old.renewed(NOW);
         assert_eq!(renewed, FillCursor::Time(TimeCursor::starting_at(NOW - 1000 - OVERLAP_MILLIS)));
         assert_eq!(FillCursor::from_the_first().renewed(NOW), FillCursor::from_the_first());
+        // The first fill was found by time just now, and what follows it is asked for by its id.
+        let at = NOW - 85 * DAY_MILLIS;
+        let found = FillCursor::Id { from_id: 5, at, through: at - 1, anchor: Some((5, at)) };
+        assert_eq!(found.clone().renewed(NOW), found);
     }
 
     #[test]
