@@ -24,7 +24,7 @@ use crate::app::{App, random};
 use crate::config::{self, Config, environment, unknown_names};
 use crate::rest::error::chain;
 use crate::telemetry::{self, Telemetry};
-use crate::{dev, load, openapi, server};
+use crate::{dev, load, openapi, paper, server};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -45,6 +45,8 @@ enum Command {
     Collect,
     /// Run everything in one process on a private PostgreSQL, with a demo workspace.
     Dev(dev::DevArgs),
+    /// Run a simulated exchange that speaks Binance's HTTP API: play money, made-up markets.
+    PaperExchange(paper::PaperArgs),
     /// Bring the database's schema up to date.
     Migrate,
     /// Print the REST contract.
@@ -147,6 +149,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve(&args).await,
         Command::Collect => collect().await,
         Command::Dev(args) => run_dev(args).await,
+        Command::PaperExchange(args) => run_paper(&args).await,
         Command::Migrate => migrate().await,
         Command::Openapi => {
             print!("{}", openapi::yaml());
@@ -189,6 +192,13 @@ async fn run_dev(args: dev::DevArgs) -> Result<(), Failure> {
     let done = dev::run(args).await;
     telemetry.shutdown().await;
     done
+}
+
+async fn run_paper(args: &paper::PaperArgs) -> Result<(), Failure> {
+    let telemetry = telemetry::init(&Config::log_from_source(&environment, "warn")?)?;
+    let done = paper::run(args, stop_signal()?).await;
+    telemetry.shutdown().await;
+    Ok(done?)
 }
 
 async fn migrate() -> Result<(), Failure> {
@@ -396,5 +406,7 @@ mod tests {
     fn a_wrong_line_is_exit_code_2() {
         assert_eq!(parsed("codash").unwrap_err().exit_code(), 2);
         assert_eq!(parsed("codash serve --listen nowhere").unwrap_err().exit_code(), 2);
+        assert_eq!(parsed("codash paper-exchange --speed fast").unwrap_err().exit_code(), 2);
+        assert_eq!(parsed("codash dev --golden --no-demo").unwrap_err().exit_code(), 2);
     }
 }

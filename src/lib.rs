@@ -14,6 +14,7 @@ pub mod limits;
 pub mod load;
 pub mod mcp;
 pub mod openapi;
+pub mod paper;
 pub mod rest;
 pub mod server;
 pub mod telemetry;

@@ -3,22 +3,27 @@
 
 use std::time::Duration;
 
-use codash_collector::error::VenueError;
-use codash_domain::{AccountStatus, ApiKey};
+use codash_domain::{AccountStatus, ApiKey, Venue};
+use codash_paper_exchange::model::Account;
 use codash_store::accounts::Connectivity;
 use codash_store::{Grant, Store};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::Error;
 use super::folder::Workspace;
 use super::postgres::Progress;
-use super::replay::Keys;
-use super::{Error, say};
 
-/// Both say what they are.
-pub const BINANCE: &str = "Binance (replayed recording)";
-pub const HYPERLIQUID: &str = "Hyperliquid (replayed recording)";
+/// The accounts of the demo: their names at the paper exchange, and here. Each says what it is.
+pub const ACCOUNTS: [(&str, &str); BOTS + 1] = [
+    ("acct-01", "Paper acct-01: a bit of everything (simulated)"),
+    ("acct-02", "Paper acct-02: a gambler (simulated)"),
+    ("acct-03", "Paper acct-03: lives on funding (simulated)"),
+    ("acct-paper", "Paper acct-paper: yours to trade (simulated)"),
+];
+/// Those of them that trade by themselves.
+pub const BOTS: usize = 3;
+pub const TAG: &str = "demo";
 
 const LONGEST_COLLECTION: Duration = Duration::from_secs(120);
 
@@ -75,14 +80,14 @@ impl Api {
             .ok_or_else(|| Error::Other("our own API registered a workspace without a key".into()))
     }
 
-    /// Attaches both demo accounts; one that is attached already stays.
-    pub async fn attach(&self, key: &str, keys: &Keys) -> Result<(), Error> {
-        let accounts = [
-            json!({ "name": BINANCE, "venue": "binance", "apiKey": keys.api_key, "apiSecret": keys.secret.expose_secret(), "tags": ["demo"] }),
-            json!({ "name": HYPERLIQUID, "venue": "hyperliquid", "walletAddress": keys.address, "tags": ["demo"] }),
-        ];
-        for account in accounts {
-            let (status, answer) = self.call(Some(key), "/api/accounts", Some(account)).await?;
+    /// Attaches the demo's accounts with their read keys; one that is attached already stays.
+    pub async fn attach(&self, key: &str, there: &[Account]) -> Result<(), Error> {
+        for (account, name) in accounts(there) {
+            let body = json!({
+                "name": name, "venue": Venue::Paper.as_str(), "apiKey": account.read_key,
+                "apiSecret": account.read_secret, "tags": [TAG],
+            });
+            let (status, answer) = self.call(Some(key), "/api/accounts", Some(body)).await?;
             if !(200..300).contains(&status) && status != 409 {
                 let reason = answer["error"].as_str().unwrap_or("no reason");
                 return Err(Error::Other(format!("a demo account was refused ({status}): {reason}")));
@@ -98,39 +103,56 @@ impl Api {
     }
 }
 
+/// The demo's accounts among those of the exchange, each with its name here.
+pub fn accounts(there: &[Account]) -> impl Iterator<Item = (&Account, &'static str)> {
+    ACCOUNTS.iter().filter_map(|(theirs, ours)| Some((there.iter().find(|account| account.name == *theirs)?, *ours)))
+}
+
 /// What the key opens; `None` when this database does not know it any more.
 pub async fn grant_of(store: &Store, key: &str) -> Result<Option<Grant>, Error> {
     let Some(key) = ApiKey::parse(key) else { return Ok(None) };
     Ok(store.find_grant(&key.hash()).await?)
 }
 
-/// Waits until everything of the demo accounts has been read once. Asked of the store: the key's
-/// share of requests is its owner's.
-pub async fn collected(store: &Store, grant: &Grant, progress: Progress<'_>) -> Result<(), Error> {
+/// The accounts of a demo that was replayed are read no more: their venues are the real ones now, which
+/// do not know their keys. What was read of them stays.
+pub async fn retire_replayed(store: &Store, grant: &Grant) -> Result<(), Error> {
+    for account in store.read(grant).accounts().await? {
+        if account.is_active && account.name.ends_with("(replayed recording)") {
+            store.set_active(grant.workspace, account.id, false).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until everything of the demo accounts has been read once, and says whether it was. Asked of
+/// the store: the key's share of requests is its owner's.
+pub async fn collected(store: &Store, grant: &Grant, progress: Progress<'_>) -> Result<bool, Error> {
     let patience = Instant::now() + LONGEST_COLLECTION;
     let mut told = String::new();
     loop {
-        let accounts = store.read(grant).connectivity().await?;
-        let standing = accounts.iter().map(standing_of).collect::<Vec<_>>().join(", ");
+        let mut accounts = store.read(grant).connectivity().await?;
+        accounts.retain(|account| account.account.tags.iter().any(|tag| tag == TAG));
+        let standing = standing(&accounts);
         if standing != told {
             progress(&format!("collecting: {standing}"));
             told = standing;
         }
         if accounts.iter().all(is_settled) {
-            return Ok(());
+            return Ok(true);
         }
         if Instant::now() >= patience {
-            say("some history is still on its way; /api/status tells how far it is");
-            return Ok(());
+            return Ok(false);
         }
         sleep(Duration::from_millis(250)).await;
     }
 }
 
-/// Read once from end to end, or refused for good.
+/// Read once from end to end, or refused for good, or read no more.
 fn is_settled(account: &Connectivity) -> bool {
     let is_read = account.account.last_checked_at.is_some();
     match account.account.status {
+        _ if !account.account.is_active => true,
         AccountStatus::Error => true,
         AccountStatus::Degraded => is_read,
         AccountStatus::Connected => is_read && account.streams.iter().all(|stream| stream.status == "ok"),
@@ -138,17 +160,15 @@ fn is_settled(account: &Connectivity) -> bool {
     }
 }
 
-fn standing_of(account: &Connectivity) -> String {
-    let venue = account.account.venue;
-    if account.account.status == AccountStatus::Error {
-        return format!("{venue} failed ({})", account.account.status_detail.as_deref().unwrap_or("no reason"));
+/// How far all of them are, in a line.
+fn standing(accounts: &[Connectivity]) -> String {
+    let streams = accounts.iter().flat_map(|account| &account.streams);
+    let read = streams.clone().filter(|stream| stream.status == "ok").count();
+    let settled = accounts.iter().filter(|account| is_settled(account)).count();
+    let mut text = format!("{settled} of {} accounts ({read} of {} streams)", accounts.len(), streams.count());
+    for account in accounts.iter().filter(|account| account.account.status == AccountStatus::Error) {
+        let reason = account.account.status_detail.as_deref().unwrap_or("no reason");
+        text.push_str(&format!("; {} failed ({reason})", account.account.name));
     }
-    let read = account.streams.iter().filter(|stream| stream.status == "ok").count();
-    format!("{venue} {read} of {} streams", account.streams.len())
-}
-
-impl From<VenueError> for Error {
-    fn from(error: VenueError) -> Self {
-        Self::Other(error.to_string())
-    }
+    text
 }

@@ -6,14 +6,17 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use codash_domain::Timestamp;
 use codash_store::MasterKeys;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::paper::Kept;
 use super::postgres::write_private;
-use super::replay::Keys;
+
+const WORKSPACE: &str = "workspace.json";
+/// What earlier versions kept of their demo.
+const REPLAYED: &str = "demo.json";
 
 /// An open data folder. The lock goes with it, or with the process.
 #[derive(Debug)]
@@ -29,32 +32,6 @@ pub struct Folder {
 pub struct Workspace {
     pub workspace_id: String,
     pub api_key: String,
-}
-
-/// What the replaying venue must be started with again, for the same records to come back.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Demo {
-    pub anchor: Timestamp,
-    api_key: String,
-    api_secret: String,
-    address: String,
-}
-
-impl Demo {
-    pub fn new(anchor: Timestamp) -> Result<Self, Error> {
-        Ok(Self {
-            anchor,
-            api_key: format!("replayed-{}", hex::encode(random::<16>()?)),
-            api_secret: hex::encode(random::<32>()?),
-            address: format!("0x{}", hex::encode(random::<20>()?)),
-        })
-    }
-
-    pub fn keys(&self) -> Keys {
-        let (api_key, address) = (self.api_key.clone(), self.address.clone());
-        Keys { api_key, secret: self.api_secret.clone().into(), address }
-    }
 }
 
 /// Bytes from the operating system, for keys and names.
@@ -123,19 +100,47 @@ impl Folder {
     }
 
     pub fn workspace(&self) -> Result<Option<Workspace>, Error> {
-        self.load("workspace.json")
+        self.load(WORKSPACE)
     }
 
     pub fn keep_workspace(&self, workspace: &Workspace) -> Result<(), Error> {
-        self.save("workspace.json", workspace)
+        self.save(WORKSPACE, workspace)
     }
 
-    pub fn demo(&self) -> Result<Option<Demo>, Error> {
-        self.load("demo.json")
+    /// What the paper exchange of this folder is started with.
+    pub fn paper(&self) -> Result<Option<Kept>, Error> {
+        self.load("paper.json")
     }
 
-    pub fn keep_demo(&self, demo: &Demo) -> Result<(), Error> {
-        self.save("demo.json", demo)
+    pub fn keep_paper(&self, kept: &Kept) -> Result<(), Error> {
+        self.save("paper.json", kept)
+    }
+
+    /// Where the paper exchange writes down what people do.
+    pub fn paper_journal(&self) -> PathBuf {
+        self.path.join("paper.journal")
+    }
+
+    /// True for a folder of an earlier version, whose demo accounts were replayed recordings.
+    pub fn has_replayed_demo(&self) -> bool {
+        self.path.join(REPLAYED).exists()
+    }
+
+    /// Puts the replayed demo's workspace aside: its key stays readable there, and a new one is made.
+    /// The demo's own file goes last: cut off in between, this is done again.
+    pub fn set_replayed_demo_aside(&self) -> Result<PathBuf, Error> {
+        let aside = self.path.join("workspace.replayed.json");
+        for (from, to) in
+            [(self.path.join(WORKSPACE), &aside), (self.path.join(REPLAYED), &self.path.join("demo.replayed.json"))]
+        {
+            match fs::rename(&from, to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(fault("cannot rename", &from)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(aside)
     }
 
     fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
@@ -207,6 +212,19 @@ mod tests {
         assert!(second.to_string().contains("another `codash dev`"), "{second}");
         folder.close();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_workspace_of_a_replayed_demo_is_set_aside_once() {
+        let folder = Folder::ephemeral().unwrap();
+        assert!(!folder.has_replayed_demo());
+        folder.keep_workspace(&Workspace { workspace_id: "old".into(), api_key: "k".into() }).unwrap();
+        fs::write(folder.path.join(REPLAYED), "{}").unwrap();
+        assert!(folder.has_replayed_demo());
+        let aside = folder.set_replayed_demo_aside().unwrap();
+        assert!(fs::read_to_string(aside).unwrap().contains("old"));
+        assert!(!folder.has_replayed_demo() && folder.workspace().unwrap().is_none());
+        folder.close();
     }
 
     #[test]

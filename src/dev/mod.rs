@@ -1,11 +1,13 @@
 //! `codash dev`: everything in one process, on a PostgreSQL of its own, with something to look at.
 //!
-//! Up: cluster › schema › replaying venue › API › workspace › collector › ready file. Down, in order:
-//! API, collector, replaying venue, PostgreSQL. The next start finds all it needs in the data
+//! Up: cluster › schema › paper exchange › API › workspace › collector › ready file. Down, in order:
+//! API, collector, paper exchange, PostgreSQL. The next start finds all it needs in the data
 //! [`folder`]; after `kill -9` too, as PostgreSQL goes with us (see [`postgres`]).
 
 mod demo;
 mod folder;
+pub mod golden;
+mod paper;
 pub mod postgres;
 pub mod replay;
 
@@ -17,8 +19,9 @@ use std::time::Duration;
 
 use codash_analytics::CursorKey;
 use codash_collector::http::{Http, Shared};
-use codash_collector::venues::Venues;
+use codash_collector::venues::{Endpoints, Venues};
 use codash_domain::{Clock, SystemClock};
+use codash_paper_exchange::PaperServer;
 use codash_store::Store;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -31,12 +34,14 @@ use crate::app::App;
 use crate::config::{Config, environment};
 use crate::server;
 use demo::Api;
-use folder::{Demo, Folder, Workspace};
+use folder::{Folder, Workspace};
 use postgres::{Cluster, Options};
-use replay::Replay;
 
 const USUAL_PORT: u16 = 8080;
 const DATABASE: &str = "codash";
+
+/// How often an account is looked at while the demo runs: its NAV should move while one watches.
+const DEMO_EVERY: Duration = Duration::from_secs(5);
 
 /// Run everything in one process, on a PostgreSQL of its own, with a demo workspace.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -50,10 +55,17 @@ pub struct DevArgs {
     /// Keep nothing: a temporary folder, removed at the end
     #[arg(long, conflicts_with = "data_dir")]
     pub ephemeral: bool,
-    /// No demo accounts: an empty workspace, for accounts of your own
+    /// Nothing simulated: an empty workspace, for accounts of your own
     #[arg(long)]
     pub no_demo: bool,
-    /// Write url, apiKey, workspaceId and databaseUrl here as JSON once everything answers
+    /// A fixed world in which every answer is a constant (docs/golden/README.md); keeps nothing
+    #[arg(long, conflicts_with_all = ["data_dir", "no_demo"])]
+    pub golden: bool,
+    /// Port of the paper exchange on 127.0.0.1 [default: where it was, else 9001, or a free one when taken]
+    #[arg(long, value_name = "PORT", conflicts_with = "no_demo")]
+    pub paper_port: Option<u16>,
+    /// Write url, apiKey, workspaceId, databaseUrl, paperExchangeUrl, paperKey and paperSecret here as
+    /// JSON once everything answers
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 }
@@ -64,9 +76,9 @@ pub enum Error {
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
-    Replay(#[from] replay::Error),
-    #[error(transparent)]
     Settings(#[from] crate::config::Faults),
+    #[error("{0}")]
+    Venue(#[from] codash_collector::error::VenueError),
     #[error("{error}{}", causes(.error))]
     Store {
         #[from]
@@ -91,7 +103,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 pub async fn run(args: DevArgs) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut signals = Signals::listen()?;
     let folder = match &args.data_dir {
-        _ if args.ephemeral => Folder::ephemeral()?,
+        _ if args.ephemeral || args.golden => Folder::ephemeral()?,
         Some(path) => Folder::open(path)?,
         None => Folder::open(&folder::usual()?)?,
     };
@@ -146,9 +158,10 @@ async fn on_a_cluster(folder: &Folder, args: &DevArgs, signals: &mut Signals) ->
 /// Everything that runs.
 struct Dev {
     store: Store,
-    replay: Option<Replay>,
+    paper: Option<PaperServer>,
     api: Running,
-    collector: Running,
+    /// None once it has done its work, where time stands still.
+    collector: Option<Running>,
     url: String,
     workspace: Workspace,
     data: String,
@@ -184,28 +197,51 @@ impl Dev {
         codash_store::admin::create_database(&cluster.url("postgres"), DATABASE).await?;
         codash_store::migrate(&cluster.url(DATABASE)).await?;
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let replay = start_replay(folder, args, Arc::clone(&clock)).await?;
-        let config = settings(&cluster.url(DATABASE), folder, replay.as_ref())?;
+        let clock: Arc<dyn Clock> = if args.golden { Arc::new(golden::clock()) } else { Arc::new(SystemClock) };
+        let paper = start_paper(folder, args, clock.as_ref()).await?;
+        let mut config = settings(&cluster.url(DATABASE), folder)?;
+        config.endpoints = match &paper {
+            // Nobody outside knows what time it is there.
+            Some(paper) if args.golden => Endpoints::all_at(&paper.url()),
+            Some(paper) => paper::reached_by(config.endpoints, paper),
+            None => config.endpoints,
+        };
         let store = Store::connect(config.store.clone()).await?;
         let http = Http::sharing(Shared { store: store.clone(), egress: "dev".into() })?;
         let venues = Venues { http, endpoints: config.endpoints.clone(), clock: Arc::clone(&clock) };
-        let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
+        let cursor_key = match args.golden {
+            true => golden::cursor_key(),
+            false => CursorKey::new(config.store.master_keys.derive("cursor")),
+        };
         let app = App::build(store.clone(), venues.clone(), cursor_key, clock, config.app);
         let api = serve(app, listener);
 
-        let workspace = workspace(folder, &store, &Api::at(&url)?, replay.as_ref()).await?;
-        let collector = collect(store.clone(), venues);
+        let workspace = match &paper {
+            Some(paper) if args.golden => golden::workspace(&store, &venues, paper).await?,
+            _ => workspace(folder, &store, &Api::at(&url)?, paper.as_ref()).await?,
+        };
+        let collector = Some(collect(store.clone(), venues, paper.is_some()));
         let data = folder.path.display().to_string();
-        let dev = Self { store, replay, api, collector, url, workspace, data };
-        dev.wait_for_data().await?;
+        let mut dev = Self { store, paper, api, collector, url, workspace, data };
+        dev.wait_for_data(args.golden).await?;
         Ok(dev)
     }
 
-    async fn wait_for_data(&self) -> Result<(), Error> {
+    async fn wait_for_data(&mut self, golden: bool) -> Result<(), Error> {
         let grant = demo::grant_of(&self.store, &self.workspace.api_key).await?;
-        if let (Some(_), Some(grant)) = (&self.replay, &grant) {
-            demo::collected(&self.store, grant, &say).await?;
+        if let (Some(_), Some(grant)) = (&self.paper, &grant) {
+            let is_whole = demo::collected(&self.store, grant, &say).await?;
+            if golden {
+                if !is_whole {
+                    return Err(Error::Other("the golden accounts were not collected in time: try again".into()));
+                }
+                // Time stands still: there is nothing more to read.
+                if let Some(collector) = self.collector.take() {
+                    collector.stop().await;
+                }
+            } else if !is_whole {
+                say("some history is still on its way; /api/status tells how far it is");
+            }
         }
         Api::at(&self.url)?.answers(&self.workspace.api_key).await
     }
@@ -228,20 +264,26 @@ impl Dev {
 
     async fn stop(self) {
         self.api.stop().await;
-        self.collector.stop().await;
-        if let Some(replay) = self.replay {
-            replay.stop().await;
+        if let Some(collector) = self.collector {
+            collector.stop().await;
+        }
+        if let Some(paper) = self.paper {
+            paper.stop().await;
         }
         self.store.close().await;
     }
 
     /// Whole or not at all, and for its owner alone: it holds a key.
     fn write_ready_file(&self, cluster: &Cluster, path: &Path) -> Result<(), Error> {
+        let trader = self.paper.as_ref().map(paper::for_people).transpose()?;
         let ready = json!({
             "url": self.url,
             "apiKey": self.workspace.api_key,
             "workspaceId": self.workspace.workspace_id,
             "databaseUrl": cluster.url(DATABASE).expose_secret(),
+            "paperExchangeUrl": self.paper.as_ref().map(PaperServer::url),
+            "paperKey": trader.map(|account| &account.trade_key),
+            "paperSecret": trader.map(|account| &account.trade_secret),
         });
         postgres::write_private(path, &ready.to_string()).map_err(folder::fault("cannot write", path))
     }
@@ -253,26 +295,36 @@ impl Dev {
         } } });
         let config = serde_json::to_string_pretty(&config).unwrap_or_default();
         let curls = curls(url, key).join("\n\n");
-        let demo = match self.replay {
-            Some(_) => format!(
-                "{} and {}\n             the venues are replayed here; for accounts of your own: --no-demo --data-dir DIR",
-                demo::BINANCE,
-                demo::HYPERLIQUID
-            ),
-            None => "none: attach accounts with POST /api/accounts".into(),
-        };
         format!(
             "\nCodash is ready.\n\n  \
              URL        {url}\n  \
              API key    {key}\n  \
              Workspace  {}\n  \
-             Accounts   {demo}\n  \
-             Data       {}\n\n\
+             Data       {}\n  \
+             Accounts   {}\n\n\
              For an MCP client's configuration:\n\n{config}\n\n\
              To try at once:\n\n{curls}\n\n\
              Ctrl-C stops everything.\n",
-            self.workspace.workspace_id, self.data,
+            self.workspace.workspace_id,
+            self.data,
+            self.about_the_accounts(),
         )
+    }
+
+    fn about_the_accounts(&self) -> String {
+        let Some((paper, trader)) = self.paper.as_ref().and_then(|paper| Some((paper, paper::for_people(paper).ok()?)))
+        else {
+            return "none: attach accounts with POST /api/accounts".into();
+        };
+        let url = paper.url();
+        let lines = [
+            "simulated: markets, accounts and money are made up, at a paper exchange of this process".into(),
+            format!("Exchange {url} (speaks Binance's API; what is true there: {url}/truth?account=acct-01)"),
+            "Trade on it with ccxt (docs/paper-exchange.md) and see it here, with this key and secret:".into(),
+            trader.trade_key.clone(),
+            trader.trade_secret.clone(),
+        ];
+        lines.join("\n             ")
     }
 }
 
@@ -302,27 +354,26 @@ async fn listen(port: Option<u16>) -> Result<TcpListener, Error> {
     }
 }
 
-/// With a demo, the venues of this process are the replayed ones.
-async fn start_replay(folder: &Folder, args: &DevArgs, clock: Arc<dyn Clock>) -> Result<Option<Replay>, Error> {
-    let demo = match folder.demo()? {
-        Some(demo) => {
-            if args.no_demo {
-                say("this folder has the demo accounts of an earlier run: they stay, and so do the replayed venues");
-            }
-            demo
-        }
-        None if args.no_demo => return Ok(None),
-        None => {
-            let demo = Demo::new(clock.now())?;
-            folder.keep_demo(&demo)?;
-            demo
-        }
+/// The exchange that the demo's accounts are at, unless nothing simulated is wanted.
+async fn start_paper(folder: &Folder, args: &DevArgs, clock: &dyn Clock) -> Result<Option<PaperServer>, Error> {
+    let has_demo = folder.paper()?.is_some();
+    if args.no_demo && !has_demo {
+        return Ok(None);
+    }
+    if args.no_demo {
+        say("this folder has the demo accounts of an earlier run: they stay, and so does their paper exchange");
+    }
+    say("making ninety days of a paper exchange");
+    let paper = match args.golden {
+        true => golden::exchange(args.paper_port).await?,
+        false => paper::of_folder(folder, args.paper_port, clock.now()).await?,
     };
-    Ok(Some(Replay::start(demo.anchor, demo.keys(), clock).await?))
+    say(&format!("the paper exchange is at {}", paper.url()));
+    Ok(Some(paper))
 }
 
 /// The environment's settings, but for those that this command decides.
-fn settings(url: &SecretString, folder: &Folder, replay: Option<&Replay>) -> Result<Config, Error> {
+fn settings(url: &SecretString, folder: &Folder) -> Result<Config, Error> {
     let master_keys = folder.master_keys()?;
     let decided = |name: &str| match name {
         "CODASH_DATABASE_URL" => Some(url.expose_secret().to_owned()),
@@ -330,15 +381,21 @@ fn settings(url: &SecretString, folder: &Folder, replay: Option<&Replay>) -> Res
         "CODASH_MASTER_KEY_FILE" | "CODASH_LISTEN" => None,
         _ => environment(name),
     };
-    let mut config = Config::from_source(&decided)?;
-    if let Some(replay) = replay {
-        config.endpoints = replay.endpoints();
-    }
-    Ok(config)
+    Ok(Config::from_source(&decided)?)
 }
 
 /// The workspace of an earlier run, or a new one; with the demo's accounts where there is a demo.
-async fn workspace(folder: &Folder, store: &Store, api: &Api, replay: Option<&Replay>) -> Result<Workspace, Error> {
+async fn workspace(folder: &Folder, store: &Store, api: &Api, paper: Option<&PaperServer>) -> Result<Workspace, Error> {
+    if folder.has_replayed_demo() {
+        if let Some(old) = folder.workspace()?
+            && let Some(grant) = demo::grant_of(store, &old.api_key).await?
+        {
+            demo::retire_replayed(store, &grant).await?;
+        }
+        let aside = folder.set_replayed_demo_aside()?;
+        say("this folder has a demo of an earlier version, whose accounts were replayed: they are read no more");
+        say(&format!("its workspace still answers to its key, now in {}; here comes a new one", aside.display()));
+    }
     let known = match folder.workspace()? {
         Some(known) => demo::grant_of(store, &known.api_key).await?.map(|_| known),
         None => None,
@@ -347,14 +404,14 @@ async fn workspace(folder: &Folder, store: &Store, api: &Api, replay: Option<&Re
         Some(known) => known,
         None => {
             say("registering a workspace");
-            let name = if replay.is_some() { "Demo (replayed recordings)" } else { "My workspace" };
+            let name = if paper.is_some() { "Demo (paper exchange)" } else { "My workspace" };
             let made = api.register(name).await?;
             folder.keep_workspace(&made)?;
             made
         }
     };
-    if let Some(replay) = replay {
-        api.attach(&workspace.api_key, &replay.keys).await?;
+    if let Some(paper) = paper {
+        api.attach(&workspace.api_key, paper.accounts()).await?;
     }
     Ok(workspace)
 }
@@ -371,10 +428,13 @@ fn serve(app: App, listener: TcpListener) -> Running {
     Running { stop, task }
 }
 
-fn collect(store: Store, venues: Venues) -> Running {
+fn collect(store: Store, venues: Venues, is_demo: bool) -> Running {
     let stop = CancellationToken::new();
     // No other collector works here, and the next run should not wait for a killed one's lease.
-    let settings = codash_collector::Settings { lease: Duration::from_secs(5), ..Default::default() };
+    let mut settings = codash_collector::Settings { lease: Duration::from_secs(5), ..Default::default() };
+    if is_demo {
+        settings.every = DEMO_EVERY;
+    }
     let task = tokio::spawn(codash_collector::run(store, venues, settings, stop.clone()));
     Running { stop, task }
 }

@@ -200,7 +200,7 @@ async fn assert_true(oracle: &Oracle, what: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_figure_of_every_question_is_the_exchanges_own() {
     for seed in seeds() {
-        let oracle = Oracle::new(seed, 3, 14, 60).await;
+        let oracle = Oracle::new(seed, 3, 14, 89).await;
         oracle.collect().await;
         oracle.advance(TimeDelta::minutes(3)).await;
         oracle.collect().await;
@@ -228,6 +228,17 @@ async fn collectors_that_are_killed_and_race_each_other_lose_and_double_nothing(
         state % below
     };
     for round in 0..25 {
+        // Trouble in the middle of it.
+        let rules = match round {
+            5 => json!({ "seed": seed, "status5xx": { "chance": 0.1 }, "cutPage": { "chance": 0.1 }, "pageCap": 41,
+                         "duplicateRows": { "chance": 0.3 }, "shuffleRows": { "chance": 0.3 },
+                         "lateRecords": { "share": 0.1, "delayMs": 600_000 } }),
+            18 => json!({}),
+            _ => Value::Null,
+        };
+        if rules.is_object() {
+            oracle.paper.set_faults(rules).unwrap();
+        }
         let venues = [oracle.restarted(), oracle.restarted(), oracle.restarted()];
         let lives = [draw(400), draw(400), draw(400)].map(|ms| Duration::from_millis(20 + ms));
         let killed = venues.iter().zip(lives).map(|(venues, life)| tokio::time::timeout(life, oracle.pass(venues)));
