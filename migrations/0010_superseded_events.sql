@@ -6,7 +6,7 @@ ALTER TABLE held_records
     ADD COLUMN fill_coverage text NOT NULL GENERATED ALWAYS AS (event ->> 'fill_coverage') STORED;
 CREATE INDEX held_records_waiting ON held_records (workspace_id, account_id, occurred_at) WHERE settled_event IS NULL;
 -- Coverage counts what waits.
-GRANT SELECT (workspace_id, account_id, fill_coverage, occurred_at, settled_event) ON held_records TO codash_read;
+GRANT SELECT (workspace_id, account_id, fill_stream, fill_coverage, occurred_at, settled_event) ON held_records TO codash_read;
 ALTER TABLE restatements
     DROP CONSTRAINT restatements_workspace_id_event_id_fkey,
     DROP CONSTRAINT restatements_reason_check,

@@ -76,7 +76,7 @@ impl Session<'_> {
                        AND coalesce(q.not_before <= $4, true) AND coalesce(q.not_after >= $3, true)) AS quarantined,
                     (SELECT min(h.occurred_at) FROM held_records h
                      WHERE h.workspace_id = s.workspace_id AND h.account_id = s.account_id AND h.settled_event IS NULL
-                       AND h.occurred_at BETWEEN $3 AND $4 AND h.fill_coverage = s.stream) AS missing_since
+                       AND h.occurred_at BETWEEN $3 AND $4 AND s.stream IN (h.fill_coverage, h.fill_stream)) AS missing_since
              FROM streams s
              LEFT JOIN LATERAL (
                 SELECT array_agg(from_at ORDER BY from_at) AS froms, array_agg(to_at ORDER BY from_at) AS tos FROM coverage c

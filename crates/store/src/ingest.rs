@@ -238,7 +238,7 @@ impl Store {
         batch.drop_filled(&mut tx).await?;
         let rows = sqlx::query(
             "SELECT h.stream, h.native_id, h.event -> 'row' AS row FROM held_records h
-             JOIN coverage c ON c.workspace_id = $1 AND c.account_id = $2 AND c.stream = h.fill_coverage
+             JOIN coverage c ON c.workspace_id = $1 AND c.account_id = $2 AND c.stream IN (h.fill_coverage, h.fill_stream)
               AND c.from_at <= h.occurred_at AND c.to_at >= h.occurred_at + interval '10 minutes'
              JOIN streams s ON s.workspace_id = $1 AND s.account_id = $2 AND s.stream = c.stream
               AND s.swept_at >= h.occurred_at + interval '1 hour'

@@ -85,7 +85,7 @@ impl Store {
                      JOIN coverage c ON c.workspace_id = $1 AND c.account_id = $2 AND c.stream = s.stream
                       AND h.occurred_at BETWEEN c.from_at AND c.to_at
                      WHERE h.workspace_id = $1 AND h.account_id = $2 AND h.settled_event IS NULL
-                       AND h.fill_coverage = s.stream) AS missing_since
+                       AND s.stream IN (h.fill_coverage, h.fill_stream)) AS missing_since
              FROM streams s WHERE s.workspace_id = $1 AND s.account_id = $2 ORDER BY s.stream",
         )
         .bind(lease.workspace.0)
