@@ -110,6 +110,13 @@ impl Store {
         streams.iter().map(row).collect()
     }
 
+    /// Adds streams that the account does not have yet.
+    pub async fn add_streams(&self, lease: &Lease, streams: &[String]) -> Result<(), Error> {
+        let mut tx = self.fenced(lease).await?;
+        add(&mut tx, lease.workspace, lease.account, streams).await?;
+        tx.commit().await
+    }
+
     /// Notes that a stream could not be read and when to try again.
     pub async fn stream_failed(&self, lease: &Lease, fault: &StreamFault<'_>) -> Result<(), Error> {
         let mut tx = self.fenced(lease).await?;

@@ -11,7 +11,7 @@ use crate::venues::{Credentials, Page, Record, Role, StreamPlan, Unreadable};
 
 /// Everything that this page of a stream changes, to be committed in one transaction.
 pub fn page_write(plan: &StreamPlan, page: Page, read_at: Timestamp) -> PageWrite {
-    let span = (page.not_before.or(page.covered.map(|(from, _)| from)), read_at);
+    let span = (page.not_before.or(page.covered.map(|(from, _)| from)).or_else(|| window_start(&page)), read_at);
     let mut write = PageWrite {
         stream: plan.stream.clone(),
         quarantined: page.parsed.unreadable.into_iter().map(|bad| quarantined(bad, span)).collect(),
@@ -33,9 +33,29 @@ pub fn page_write(plan: &StreamPlan, page: Page, read_at: Timestamp) -> PageWrit
     write
 }
 
+/// Inside a window that takes several pages, the cursor still says where the window starts.
+fn window_start(page: &Page) -> Option<Timestamp> {
+    let from = page.cursor.get("from").or_else(|| page.cursor.get("time")?.get("from"))?;
+    page.more.then(|| Timestamp::from_millis(from.as_i64()?))?
+}
+
 /// What names an instant in Unix milliseconds, in the records of the venues.
-const TIMES: [&str; 8] =
-    ["time", "updateTime", "insertTime", "timestamp", "createTime", "createdAt", "ts", "transactionTime"];
+const TIMES: [&str; 14] = [
+    "time",
+    "fillTime",
+    "execTime",
+    "tradeTime",
+    "cTime",
+    "uTime",
+    "ts",
+    "timestamp",
+    "updateTime",
+    "createTime",
+    "createdTime",
+    "createdAt",
+    "insertTime",
+    "transactionTime",
+];
 
 /// A record that cannot be read may still tell when it happened; else it is as old as its page may be.
 fn quarantined(bad: Unreadable, (not_before, not_after): (Option<Timestamp>, Timestamp)) -> Quarantined {

@@ -174,6 +174,10 @@ impl Turn<'_> {
             Ok(attested) => attested,
             Err(fault) => return self.account_fault(&fault, report).await,
         };
+        if attested.is_some() {
+            // What the venue's streams are may have grown since the account was attached.
+            self.store.add_streams(&self.lease, &venue.initial_streams()).await?;
+        }
         let states = match self.snapshot(venue.as_ref()).await? {
             Err(fault @ (VenueError::Unreadable { .. } | VenueError::PermissionMissing { .. })) => Some(fault),
             Err(fault) => return self.account_fault(&fault, report).await,
@@ -391,8 +395,8 @@ impl Turn<'_> {
     }
 }
 
-/// The sweep under way, or the one that is due: a week once a day, else a day; further back where
-/// records could not be read.
+/// The sweep under way, or the one that is due: a week once a day, else a few of its own periods;
+/// further back where records could not be read, or a fill is known to be missing.
 fn next_sweep(
     venue: &dyn VenueAccount,
     plan: &StreamPlan,
