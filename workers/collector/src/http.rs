@@ -25,6 +25,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Silence after a 429 that does not say how long.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
+/// Pause after a 403 of a firewall.
+const FIREWALL_SILENCE: Duration = Duration::from_secs(60);
 /// Silence after a 418 that does not say how long: the shortest ban that Binance documents.
 const DEFAULT_BAN: Duration = Duration::from_secs(120);
 /// No ban is longer than the three days that Binance documents; a larger number is a mistake.
@@ -40,6 +42,17 @@ pub struct Target<'a> {
     /// Weight that the venue grants in each `per`; at most 80 % of it is used.
     pub budget: u32,
     pub per: Duration,
+    /// Kept for a key or an endpoint, by this process alone. The others are hosts' meters, which all
+    /// processes behind one egress address share.
+    pub is_own: bool,
+}
+
+impl<'a> Target<'a> {
+    /// A meter of a key or an endpoint at this address.
+    #[must_use]
+    pub fn own(self, meter: &'a str, budget: u32, per: Duration) -> Self {
+        Self { meter, budget, per, is_own: true, ..self }
+    }
 }
 
 /// One request. The path holds the query, exactly as it was signed.
@@ -73,6 +86,16 @@ impl Reply {
     /// A header that is a number.
     pub fn number(&self, name: &str) -> Option<u64> {
         number(&self.headers, name)
+    }
+
+    /// The body of a good reply, where the venue's own words say nothing else.
+    pub fn good(self) -> Result<String, VenueError> {
+        match self.status {
+            200..=299 => Ok(self.body),
+            // The firewall, not the exchange: it has no words for why.
+            403 => Err(VenueError::Retry { after: Some(FIREWALL_SILENCE), reason: "HTTP 403".into() }),
+            status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
+        }
     }
 }
 
@@ -220,9 +243,9 @@ impl Http {
     /// Sends when the host's budget allows. Replies that mean "later" come back as errors.
     pub async fn send(&self, request: Request<'_>) -> Result<Reply, VenueError> {
         if let Some(own) = request.own_meter {
-            self.wait_for(own, 1, None).await?;
+            self.wait_for(own, 1).await?;
         }
-        self.wait_for(request.target, request.weight, self.0.shared.as_ref()).await?;
+        self.wait_for(request.target, request.weight).await?;
         let url = format!("{}{}", request.target.base, request.path);
         let mut builder = match request.body {
             Some(Body::Json(body)) => self.0.client.post(url).header("content-type", "application/json").body(body),
@@ -244,7 +267,7 @@ impl Http {
             return;
         }
         self.with_host(target, |host| host.spent.push_back((Instant::now(), weight)));
-        if let Some(shared) = &self.0.shared {
+        if let Some(shared) = self.shared(target) {
             let taken = shared.store.take_weight(&shared.meter(target), weight, u32::MAX, target.per).await;
             Shared::warn(taken.map(drop));
         }
@@ -272,17 +295,22 @@ impl Http {
         self.recall(&name, MINUTE * 60).unwrap_or_else(|| self.keep(name, Mutex::default()))
     }
 
+    /// Where a meter is counted together with other processes, if it is.
+    fn shared(&self, target: Target<'_>) -> Option<&Shared> {
+        self.0.shared.as_ref().filter(|_| !target.is_own)
+    }
+
     fn with_host<R>(&self, target: Target<'_>, act: impl FnOnce(&mut Host) -> R) -> R {
         let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         act(hosts.entry((target.base.to_owned(), target.meter.to_owned())).or_default())
     }
 
-    async fn wait_for(&self, target: Target<'_>, weight: u32, shared: Option<&Shared>) -> Result<(), VenueError> {
+    async fn wait_for(&self, target: Target<'_>, weight: u32) -> Result<(), VenueError> {
         let patience = Instant::now() + LONGEST_WAIT;
         let allowance = (target.budget * 4 / 5).max(1);
         loop {
             let now = Instant::now();
-            let spend = match shared {
+            let spend = match self.shared(target) {
                 None => self.with_host(target, |host| match host.silence_error(now) {
                     Some(error) => Err(error),
                     None => Ok(host.take(weight, allowance, target.per, now)),
@@ -334,7 +362,7 @@ impl Http {
             "the venue asked for silence"
         );
         let error = self.silent(target, after, banned);
-        if let Some(shared) = &self.0.shared {
+        if let Some(shared) = self.shared(target) {
             Shared::warn(shared.store.silence(&shared.meter(target), after, banned).await);
         }
         error
@@ -384,7 +412,7 @@ mod tests {
     use crate::venues::mock::Mock;
 
     fn target(base: &str) -> Target<'_> {
-        Target { base, meter: "m", budget: 1000, per: MINUTE }
+        Target { base, meter: "m", budget: 1000, per: MINUTE, is_own: false }
     }
 
     fn get<'a>(base: &'a str, path: &str) -> Request<'a> {
@@ -450,10 +478,18 @@ mod tests {
     async fn a_long_wait_is_handed_back_and_hosts_have_budgets_of_their_own() {
         let http = Http::new().unwrap();
         let host = target("http://127.0.0.1:1");
-        http.wait_for(host, 800, None).await.unwrap();
-        let refused = http.clone().wait_for(host, 1, None).await.unwrap_err();
+        http.wait_for(host, 800).await.unwrap();
+        let refused = http.clone().wait_for(host, 1).await.unwrap_err();
         assert!(matches!(refused, VenueError::Retry { after: Some(wait), .. } if wait > LONGEST_WAIT));
-        http.wait_for(Target { meter: "other", ..host }, 400, None).await.unwrap();
+        http.wait_for(Target { meter: "other", ..host }, 400).await.unwrap();
+    }
+
+    #[test]
+    fn meters_of_hosts_are_shared_and_those_of_keys_are_not() {
+        let host = target("http://127.0.0.1:1");
+        let own = host.own("key", 10, MINUTE);
+        assert_eq!((host.is_own, own.is_own, own.base), (false, true, host.base));
+        assert_eq!((own.meter, own.budget, own.per), ("key", 10, MINUTE));
     }
 
     #[test]

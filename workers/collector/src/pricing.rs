@@ -82,6 +82,13 @@ pub fn needs<T>(parse: impl Fn(&dyn Prices) -> T) -> BTreeSet<Need> {
     asked.0.into_inner()
 }
 
+/// The assets that a snapshot asks prices of, and the two that it states prices of.
+pub fn assets_needed<T>(read: impl Fn(&dyn Prices) -> T) -> Vec<String> {
+    let mut assets: BTreeSet<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
+    assets.extend(["BTC".into(), "ETH".into()]);
+    assets.into_iter().collect()
+}
+
 /// Turns the amounts of one record into dollars and remembers whether any could not be.
 pub struct Exchange<'a> {
     prices: &'a dyn Prices,
@@ -125,6 +132,35 @@ pub fn product(a: Decimal, b: Decimal) -> Result<Decimal, String> {
     a.checked_mul(b).ok_or_else(|| format!("{a} times {b} does not fit"))
 }
 
+/// The opposite amount; nothing stays nothing, without a sign.
+pub fn negated(amount: Decimal) -> Decimal {
+    if amount.is_zero() { Decimal::ZERO } else { -amount }
+}
+
+/// The sum, or why there is none.
+pub fn sum(parts: impl IntoIterator<Item = Decimal>) -> Result<Decimal, String> {
+    let add = |sum: Decimal, part| sum.checked_add(part);
+    parts.into_iter().try_fold(Decimal::ZERO, add).ok_or_else(|| "the sum does not fit".into())
+}
+
+/// What an amount is worth at a price in dollars, or why not.
+pub fn worth(amount: Decimal, price: Decimal) -> Result<Usd, String> {
+    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
+}
+
+/// Dollars per unit of an asset by a venue's markets of now: one against these dollars, else one of
+/// USDT against the asset, else through bitcoin. `price` gives base and quote their last price.
+pub fn by_markets(asset: &str, dollars: &[&str], price: impl Fn(&str, &str) -> Option<Decimal>) -> Option<Decimal> {
+    if PEGGED.contains(&asset) {
+        return Some(Decimal::ONE);
+    }
+    let price = |base: &str, quote: &str| price(base, quote).filter(|price| !price.is_zero());
+    let direct = dollars.iter().find_map(|dollar| price(asset, dollar));
+    direct
+        .or_else(|| Decimal::ONE.checked_div(price("USDT", asset)?))
+        .or_else(|| product(price(asset, "BTC")?, price("BTC", "USDT")?).ok())
+}
+
 /// A dollar amount small enough to be summed.
 pub fn bounded(usd: Usd) -> Option<Usd> {
     (usd.0.abs() < LARGEST_USD).then_some(usd)
@@ -162,6 +198,19 @@ mod tests {
             }
         });
         assert_eq!(needed.into_iter().collect::<Vec<_>>(), [("BNB".to_owned(), at("2026-01-01T00:00:00.000Z"))]);
+    }
+
+    #[test]
+    fn an_asset_is_priced_by_the_first_market_that_leads_to_dollars() {
+        let markets =
+            [("SOL-USDC", "200"), ("USDT-BRL", "5"), ("OLD-BTC", "0.5"), ("BTC-USDT", "50000"), ("BAD-USDT", "0")];
+        let price = |base: &str, quote: &str| {
+            let market = format!("{base}-{quote}");
+            markets.iter().find(|(name, _)| *name == market).map(|(_, price)| dec(price))
+        };
+        let by = |asset: &str| by_markets(asset, &["USDT", "USDC"], price);
+        assert_eq!([by("USDC"), by("SOL"), by("BRL")], [Some(Decimal::ONE), Some(dec("200")), Some(dec("0.2"))]);
+        assert_eq!([by("OLD"), by("BAD"), by("NEW")], [Some(dec("25000")), None, None]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use codash_domain::Timestamp;
 
 use super::Venues;
+use super::fault::VenueFault;
 use crate::error::VenueError;
 
 /// How long a measured offset is trusted.
@@ -30,6 +31,21 @@ pub async fn offset(
         tracing::warn!(clock.name = name, clock.offset_millis = offset, "our clock and the venue's differ");
     }
     Ok(*venues.http.keep(name, offset))
+}
+
+/// Asks, and once more after a `look` at the server's clock when that may heal what the venue answered.
+/// A bad signature is final only then.
+pub async fn retried<T, F: VenueFault, A: Future<Output = Result<Result<T, F>, VenueError>>>(
+    ask: impl Fn() -> A,
+    look: impl Future<Output = Result<i64, VenueError>>,
+) -> Result<Result<T, F>, VenueError> {
+    match ask().await? {
+        Err(fault) if fault.may_be_the_clock() => {
+            look.await?;
+            ask().await
+        }
+        outcome => Ok(outcome),
+    }
 }
 
 /// Our clock, corrected.

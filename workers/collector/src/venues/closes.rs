@@ -6,7 +6,9 @@ use std::sync::PoisonError;
 use async_trait::async_trait;
 use codash_domain::Timestamp;
 use rust_decimal::Decimal;
+use serde_json::value::RawValue;
 
+use super::wire::{Dec, Millis, Text, read};
 use crate::error::VenueError;
 use crate::http::Http;
 use crate::pricing::{MINUTE_MILLIS, Need, PriceBook};
@@ -63,6 +65,38 @@ pub fn runs(minutes: &[Timestamp], longest: i64) -> Vec<(Timestamp, i64)> {
     runs
 }
 
+/// Closes of an asset by those of a dollar in it.
+pub fn inverted(closes: Vec<(Timestamp, Decimal)>) -> Vec<(Timestamp, Decimal)> {
+    closes.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect()
+}
+
+/// How a venue writes a candle as a list: first when it opens, and somewhere its close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candle {
+    /// Milliseconds, open, high, low, close.
+    MillisClose5,
+    /// Seconds, something, close.
+    SecondsClose3,
+}
+
+/// The opening instant and the close of each candle.
+pub fn candles(endpoint: &str, kind: Candle, rows: &[Box<RawValue>]) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
+    let candle = |raw: &RawValue| {
+        let fields: Vec<Box<RawValue>> = read(endpoint, raw.get())?;
+        let (open, close) = match (kind, fields.as_slice()) {
+            (Candle::MillisClose5, [open, _, _, _, close, ..]) => (read::<Millis>(endpoint, open.get())?.0, close),
+            (Candle::SecondsClose3, [open, _, close, ..]) => {
+                let seconds: Option<i64> = read::<Text>(endpoint, open.get())?.0.parse().ok();
+                let open = seconds.and_then(|seconds| Timestamp::from_millis(seconds.checked_mul(1000)?));
+                (open.ok_or_else(|| VenueError::unreadable(endpoint, "a candle without a time"))?, close)
+            }
+            _ => return Err(VenueError::unreadable(endpoint, "a candle of too few fields")),
+        };
+        Ok((open, read::<Dec>(endpoint, close.get())?.0))
+    };
+    rows.iter().map(|raw| candle(raw)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +106,19 @@ mod tests {
         let minute = |i: i64| Timestamp::from_millis(1_767_225_600_000 + i * MINUTE_MILLIS).unwrap();
         let minutes: Vec<Timestamp> = [0, 1, 999, 1000, 5000].map(minute).into();
         assert_eq!(runs(&minutes, 1000), [(minute(0), 1000), (minute(1000), 1), (minute(5000), 1)]);
+    }
+
+    #[test]
+    fn a_candle_is_read_in_either_way_of_writing_it() {
+        let read = |kind, text: &str| candles("x", kind, &super::super::wire::rows("x", text).unwrap());
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        let told = vec![(at(1_700_000_000_000), Decimal::from(7))];
+        assert_eq!(read(Candle::MillisClose5, r#"[["1700000000000","1","2","3",7,"6"]]"#), Ok(told.clone()));
+        assert_eq!(read(Candle::SecondsClose3, r#"[[1700000000,"1","7.0"]]"#), Ok(told));
+        for strange in [r#"[["1","2"]]"#, r#"[["x","1","2","3","4"]]"#, r#"[["1","x","x","x","x"]]"#, "[{}]"] {
+            assert!(read(Candle::MillisClose5, strange).is_err() && read(Candle::SecondsClose3, strange).is_err());
+        }
+        assert_eq!(inverted(vec![(at(1), Decimal::TWO), (at(2), Decimal::ZERO)]), [(at(1), Decimal::new(5, 1))]);
     }
 
     struct Source;

@@ -2,8 +2,11 @@
 
 use codash_domain::{Asset, Balance, Position, Snapshot, Timestamp, Usd};
 use rust_decimal::Decimal;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::Unreadable;
+use super::wire::{record, unreadable};
 use crate::error::VenueError;
 use crate::pricing::{PriceBook, bounded};
 
@@ -49,6 +52,39 @@ impl Holdings {
         let equity = bounded(Usd::new(equity)).ok_or("the equity is too large an amount")?;
         self.nav_usd = self.nav_usd + equity;
         Ok(())
+    }
+
+    /// Reads each row into new holdings.
+    pub fn of_each<T: DeserializeOwned>(
+        rows: &[Box<RawValue>],
+        add: impl FnMut(&mut Self, T) -> Result<(), String>,
+    ) -> Self {
+        let mut holdings = Self::default();
+        holdings.add_each(rows, add);
+        holdings
+    }
+
+    /// Reads each row into the holdings; a row that cannot be read is set aside.
+    pub fn add_each<T: DeserializeOwned>(
+        &mut self,
+        rows: &[Box<RawValue>],
+        mut add: impl FnMut(&mut Self, T) -> Result<(), String>,
+    ) {
+        for raw in rows {
+            let outcome = record::<T>(raw).and_then(|row| add(self, row).map_err(|why| unreadable(raw, why)));
+            if let Err(bad) = outcome {
+                self.unreadable.push(bad);
+            }
+        }
+    }
+
+    /// Adds what another reply says is held.
+    pub fn join(&mut self, part: Self) {
+        self.nav_usd = self.nav_usd + part.nav_usd;
+        self.balances.extend(part.balances);
+        self.positions.extend(part.positions);
+        self.unreadable.extend(part.unreadable);
+        part.unpriced.iter().for_each(|asset| self.name_unpriced(asset.as_str()));
     }
 
     pub fn name_unpriced(&mut self, asset: &str) {

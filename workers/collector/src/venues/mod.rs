@@ -9,7 +9,10 @@ pub mod bybit;
 pub mod clock;
 pub mod closes;
 pub mod coinbase;
+pub mod fault;
+pub mod flow;
 pub mod gate;
+pub mod hmac;
 pub mod holdings;
 pub mod hyperliquid;
 pub mod kraken;
@@ -114,6 +117,14 @@ pub struct StreamPlan {
     pub every: Duration,
 }
 
+/// The family of a stream, which events carry, and what it is of (a market, a wallet) where it is of one.
+pub fn family(stream: &str) -> (&str, Option<&str>) {
+    match stream.split_once(':') {
+        Some((family, part)) => (family, Some(part)),
+        None => (stream, None),
+    }
+}
+
 /// What the venue says about the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attestation {
@@ -123,6 +134,33 @@ pub enum Attestation {
     TooPowerful { rights: Vec<String> },
     /// The address or key does not belong to an account that holds positions; the reason.
     NotAnAccount { reason: String },
+}
+
+impl Attestation {
+    /// The refusal of a key that may do more than read; an error for one that may not read enough.
+    pub fn refusal(excess: Vec<String>, missing: &[impl AsRef<str>]) -> Result<Option<Self>, VenueError> {
+        if !excess.is_empty() {
+            return Ok(Some(Self::TooPowerful { rights: excess }));
+        }
+        if !missing.is_empty() {
+            let missing: Vec<&str> = missing.iter().map(AsRef::as_ref).collect();
+            return Err(VenueError::PermissionMissing { reason: format!("the key needs {}", missing.join(", ")) });
+        }
+        Ok(None)
+    }
+}
+
+/// Rights of a key beyond reading, and rights that reading needs and the key lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    pub excess: Vec<String>,
+    pub missing: Vec<String>,
+}
+
+impl Rights {
+    pub fn is_read_only(&self) -> bool {
+        self.excess.is_empty() && self.missing.is_empty()
+    }
 }
 
 /// What an account is opened with. `Debug` shows nothing of the secrets.

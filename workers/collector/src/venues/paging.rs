@@ -7,7 +7,8 @@ use codash_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{Millis, Text};
+use super::Page;
+use super::wire::{Millis, Text, maybe_text};
 use crate::error::VenueError;
 
 pub const DAY_MILLIS: i64 = 24 * 3600 * 1000;
@@ -144,6 +145,53 @@ impl TimeCursor {
     }
 }
 
+/// Where a stream stands whose windows are read page by page, the newest records first: each page says
+/// where the next one starts, by an id or a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagedCursor {
+    pub time: TimeCursor,
+    /// Where the window's next page starts. Stored under other names before.
+    #[serde(
+        default,
+        alias = "after",
+        alias = "before",
+        deserialize_with = "maybe_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next: Option<String>,
+}
+
+impl PagedCursor {
+    pub fn starting_at(from: i64) -> Self {
+        Self { time: TimeCursor::starting_at(from), next: None }
+    }
+
+    /// After a page of `endpoint`. A window is complete with the page that has no `next`, and only then
+    /// is anything of it covered.
+    pub fn turn(
+        &self,
+        page: &mut Page,
+        endpoint: &str,
+        (window, now): (Span, i64),
+        times: &[i64],
+        next: Option<String>,
+    ) -> Result<(), VenueError> {
+        if next.is_some() {
+            if self.next == next {
+                return Err(VenueError::unreadable(endpoint, "a page that does not advance"));
+            }
+            page.cursor = stored(&Self { time: self.time.next_page(window, times), next });
+            page.more = true;
+            return Ok(());
+        }
+        let (time, more) = self.time.after(window, now, times);
+        page.cursor = stored(&Self { time, next });
+        page.covered = window.covered();
+        page.more = more;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +218,28 @@ mod tests {
         assert_eq!((third.from, more), (now - OVERLAP_MILLIS, false));
         let (quiet, _) = second.after(window, now, &[]);
         assert_eq!(quiet.from, now - LONGEST_OVERLAP_MILLIS, "the last record is older than the longest overlap");
+    }
+
+    #[test]
+    fn a_window_of_several_pages_stays_as_it_is_until_its_last() {
+        let (start, now) = (PagedCursor::starting_at(0), 10 * DAY_MILLIS);
+        let window = start.time.window(DAY_MILLIS, now);
+        let mut page = Page::default();
+        start.turn(&mut page, "x", (window, now), &[5], Some("a".into())).unwrap();
+        assert_eq!((page.covered, page.more), (None, true));
+        let second: PagedCursor = cursor(&page.cursor, PagedCursor::default).unwrap();
+        assert_eq!((second.time.window(DAY_MILLIS, now + 9), second.next.as_deref()), (window, Some("a")));
+        assert!(second.turn(&mut page, "x", (window, now), &[], Some("a".into())).is_err(), "it does not advance");
+        second.turn(&mut page, "x", (window, now), &[], None).unwrap();
+        assert_eq!((page.covered, page.more), (window.covered(), true));
+    }
+
+    #[test]
+    fn what_was_stored_under_other_names_goes_on_where_it_was() {
+        for older in [r#"{"time":{"from":5},"after":801}"#, r#"{"time":{"from":5},"before":"801"}"#] {
+            let read: PagedCursor = cursor(&serde_json::from_str(older).unwrap(), PagedCursor::default).unwrap();
+            assert_eq!(read, PagedCursor { next: Some("801".into()), ..PagedCursor::starting_at(5) });
+        }
     }
 
     #[test]

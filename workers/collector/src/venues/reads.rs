@@ -64,6 +64,11 @@ impl<'a> Listed<'a> {
     pub fn path(&self) -> &'a str {
         self.path
     }
+
+    /// The path and a query, as they are sent.
+    pub fn with_query(&self, query: &str) -> String {
+        if query.is_empty() { self.path.into() } else { format!("{}?{query}", self.path) }
+    }
 }
 
 #[cfg(test)]
@@ -89,5 +94,7 @@ mod tests {
             assert!(!listed("GET", path), "{path}");
         }
         assert!(!listed("POST", "/v1/fills") && !listed("get", "/v1/fills"));
+        let read = Listed::new(READS, "GET", "/v1/fills").unwrap();
+        assert_eq!([read.with_query(""), read.with_query("a=1")], ["/v1/fills", "/v1/fills?a=1"]);
     }
 }

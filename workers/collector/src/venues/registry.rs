@@ -30,7 +30,7 @@ pub struct Host {
 impl Host {
     /// The address and its meter.
     pub fn target<'a>(&'a self, endpoints: &'a Endpoints) -> Target<'a> {
-        Target { base: endpoints.base(self), meter: self.setting, budget: self.budget, per: self.per }
+        Target { base: endpoints.base(self), meter: self.setting, budget: self.budget, per: self.per, is_own: false }
     }
 }
 

@@ -68,42 +68,38 @@ pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 
 /// A decimal that may be missing, which replies write as `null` or an empty text.
 pub fn maybe_dec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Decimal>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) if text.trim().is_empty() => Ok(None),
-        other => decimal_from_json(other).map(Some).map_err(D::Error::custom),
-    }
+    Ok(filled::<Dec, D>(deserializer)?.map(|number| number.0))
 }
 
 /// A text, an id or a number that may be missing, which replies write as `null` or an empty text.
 pub fn maybe_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        other => Err(D::Error::custom(format!("expected a text or a number, got {other}"))),
-    }
+    Ok(filled::<Text, D>(deserializer)?.map(|text| text.0))
 }
 
 /// A field that some replies leave out, set to null or write as an empty text. With `#[serde(default)]`.
 pub fn filled<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
-        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) if text.trim().is_empty() => Ok(None),
         value => serde_json::from_value(value).map(Some).map_err(D::Error::custom),
     }
 }
 
 /// Parameters as they go over the wire, percent-encoded before anything is signed.
 pub fn query(params: &[(&str, String)]) -> String {
-    let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name), encoded(value));
+    query_keeping("", params)
+}
+
+/// As [`query`], for venues that sign some marks as they are.
+pub fn query_keeping(marks: &str, params: &[(&str, String)]) -> String {
+    let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name, marks), encoded(value, marks));
     params.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
-fn encoded(text: &str) -> String {
+fn encoded(text: &str, marks: &str) -> String {
     use fmt::Write;
     text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || marks.as_bytes().contains(&byte) {
             out.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
@@ -207,7 +203,7 @@ mod tests {
             fee: Option<Dec>,
         }
         let fee = |body: &str| serde_json::from_str::<Wire>(body).map(|wire| wire.fee.map(|fee| fee.0.to_string()));
-        for body in ["{}", r#"{"fee":null}"#, r#"{"fee":""}"#] {
+        for body in ["{}", r#"{"fee":null}"#, r#"{"fee":""}"#, r#"{"fee":" "}"#] {
             assert_eq!(fee(body).unwrap(), None, "{body}");
         }
         assert_eq!(fee(r#"{"fee":1.10}"#).unwrap().as_deref(), Some("1.1"));

@@ -1,8 +1,6 @@
 //! Recorded Binance replies, by endpoint.
 
-use codash_domain::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::markets::Markets;
@@ -59,28 +57,15 @@ const NO_MEANING: &[&str] = &[
 
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == case.endpoint).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&case.endpoint.as_str()) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for binance {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(&case.endpoint, READERS, NO_MEANING)?;
     if let Some(fault) = fault::of_body(case.body()) {
-        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+        return Ok(Lines::fault(&fault));
     }
-    match reader {
-        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 fn my_trades(case: &Case) -> Result<Lines, VenueError> {
-    let quote = case.context.as_ref().and_then(|context| context.quote.clone());
-    let markets = Markets(quote.unwrap_or_default());
+    let markets = Markets(case.quotes());
     Ok(Lines::rows(&parse::spot_fills(&rows(&case.endpoint, case.body())?, &markets, &case.prices())))
 }
 
@@ -115,40 +100,36 @@ fn listed_flows(case: &Case, field: &str, parse: ParseFlows) -> Result<Lines, Ve
 }
 
 fn spot_account(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::spot_account(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::spot_account(case.body(), &case.prices(), Case::now())?))
 }
 
 fn usdm_account(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::usdm_account(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::usdm_account(case.body(), &case.prices(), Case::now())?))
 }
 
 fn usdm_balance(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::usdm_balance(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::usdm_balance(case.body(), &case.prices(), Case::now())?))
 }
 
 fn usdm_positions(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::exposure(&state::usdm_positions(case.body(), &case.prices(), now())?))
+    Ok(Lines::exposure(&state::usdm_positions(case.body(), &case.prices(), Case::now())?))
 }
 
 fn coinm_positions(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::exposure(&state::coinm_positions(case.body(), &case.prices(), now())?))
+    Ok(Lines::exposure(&state::coinm_positions(case.body(), &case.prices(), Case::now())?))
 }
 
 fn wallet_balance(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::wallet_balance(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::wallet_balance(case.body(), &case.prices(), Case::now())?))
 }
 
 fn funding_wallet(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::funding_wallet(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::funding_wallet(case.body(), &case.prices(), Case::now())?))
 }
 
 fn restrictions(case: &Case) -> Result<Lines, VenueError> {
     let rights = state::restrictions(case.body())?;
-    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
-    if !rights.missing.is_empty() {
-        told["missing"] = json!(rights.missing);
-    }
-    Ok(Lines::one("permissions", told))
+    Ok(Lines::permissions(&rights.excess, &rights.missing))
 }
 
 fn daily_snapshots(case: &Case) -> Result<Lines, VenueError> {
@@ -194,6 +175,5 @@ fn ticker_day(case: &Case) -> Result<Lines, VenueError> {
 
 /// Closes by the instant at which their interval opens.
 fn klines(case: &Case) -> Result<Lines, VenueError> {
-    let closes = super::klines(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(super::klines(&case.endpoint, case.body())?))
 }

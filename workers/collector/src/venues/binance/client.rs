@@ -17,11 +17,12 @@ use super::markets::Markets;
 use super::{Hosts, sign, state};
 use crate::error::VenueError;
 use crate::http::{Request, Target};
-use crate::pricing::{Need, PriceBook, product};
+use crate::pricing::{Need, PriceBook, by_markets};
 use crate::venues::clock::CLOCK_EVERY;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Candle, Closes};
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
-use crate::venues::wire::{Dec, Millis, Text, read};
+use crate::venues::wire::{Millis, Text, read, rows};
 use crate::venues::{Venues, clock, closes};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -45,21 +46,12 @@ impl Binance {
         host.target(&self.venues.endpoints)
     }
 
-    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
-    /// bad signature, which is final only then.
+    /// A signed read.
     pub(super) async fn signed(&self, path: &'static str, params: &[(&str, String)]) -> Result<String, VenueError> {
-        let fault = match self.try_signed(path, params).await? {
-            Ok(body) => return Ok(body),
-            Err(Fault::Clock { .. } | Fault::Signature { .. }) => {
-                self.offset(path, Duration::ZERO).await?;
-                match self.try_signed(path, params).await? {
-                    Ok(body) => return Ok(body),
-                    Err(fault) => fault,
-                }
-            }
-            Err(fault) => fault,
-        };
-        Err(self.told_apart(path, fault.into_error()).await)
+        match clock::retried(|| self.try_signed(path, params), self.offset(path, Duration::ZERO)).await? {
+            Ok(body) => Ok(body),
+            Err(fault) => Err(self.told_apart(path, fault.into_error()).await),
+        }
     }
 
     /// Futures refuse a good key without the right with the words for a bad key: the spot host knows.
@@ -100,17 +92,12 @@ impl Binance {
         let (target, weight) = (self.target(path), sign::weight(path));
         let meter = format!("{path} of {}", self.account);
         let own_meter = sign::by_account(path).filter(|_| self.hosts.meters_accounts);
-        let own_meter = own_meter.map(|budget| Target { base: target.base, meter: &meter, budget, per: MINUTE });
+        let own_meter = own_meter.map(|budget| target.own(&meter, budget, MINUTE));
         let request = Request { target, path: full, headers, body: None, weight, own_meter };
         let reply = self.venues.http.send(request).await?;
-        if let Some(fault) = fault::of_body(&reply.body) {
-            return Ok(Err(fault));
-        }
-        match reply.status {
-            200..=299 => Ok(Ok(reply.body)),
-            // The firewall, not the exchange: it has no words for why.
-            403 => Err(VenueError::Retry { after: Some(Duration::from_secs(60)), reason: "HTTP 403".into() }),
-            status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
+        match fault::of_body(&reply.body) {
+            Some(fault) => Ok(Err(fault)),
+            None => reply.good().map(Ok),
         }
     }
 
@@ -219,33 +206,16 @@ impl Closes for Binance {
             return Ok(closes);
         }
         let inverse = self.closes_of(&format!("USDT{asset}"), minutes).await?.unwrap_or_default();
-        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+        Ok(closes::inverted(inverse))
     }
 }
 
 /// Dollars per unit of an asset, from the markets that there are.
 fn dollars(asset: &str, tickers: &BTreeMap<String, Decimal>) -> Option<Decimal> {
-    if crate::pricing::PEGGED.contains(&asset) {
-        return Some(Decimal::ONE);
-    }
-    let price = |market: String| tickers.get(&market).copied().filter(|price| !price.is_zero());
-    ["USDT", "USDC", "FDUSD"]
-        .into_iter()
-        .find_map(|dollar| price(format!("{asset}{dollar}")))
-        .or_else(|| Decimal::ONE.checked_div(price(format!("USDT{asset}"))?))
-        .or_else(|| product(price(format!("{asset}BTC"))?, price("BTCUSDT".into())?).ok())
+    by_markets(asset, &["USDT", "USDC", "FDUSD"], |base, quote| tickers.get(&format!("{base}{quote}")).copied())
 }
 
 /// The opening instant and the close of each candle.
 pub fn klines(endpoint: &str, body: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-    let candles: Vec<Vec<Box<RawValue>>> = read(endpoint, body)?;
-    let candle = |fields: &Vec<Box<RawValue>>| {
-        let [open, _, _, _, close, ..] = fields.as_slice() else {
-            return Err(VenueError::unreadable(endpoint, "a candle of fewer than five fields"));
-        };
-        let open: Millis = read(endpoint, open.get())?;
-        let close: Dec = read(endpoint, close.get())?;
-        Ok((open.0, close.0))
-    };
-    candles.iter().map(candle).collect()
+    closes::candles(endpoint, Candle::MillisClose5, &rows(endpoint, body)?)
 }

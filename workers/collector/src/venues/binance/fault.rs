@@ -4,6 +4,7 @@ use codash_domain::text::clean;
 use serde::Deserialize;
 
 use crate::error::VenueError;
+use crate::venues::fault::VenueFault;
 
 /// An error that Binance answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +50,8 @@ pub fn of_body(body: &str) -> Option<Fault> {
     })
 }
 
-impl Fault {
-    /// The error once every remedy has been tried.
-    pub fn into_error(self) -> VenueError {
+impl VenueFault for Fault {
+    fn into_error(self) -> VenueError {
         match self {
             Self::Clock { reason } => VenueError::Retry { after: None, reason },
             Self::Signature { reason } => VenueError::KeyRefused { reason },
@@ -60,25 +60,16 @@ impl Fault {
         }
     }
 
-    pub fn class(&self) -> &'static str {
+    fn may_be_the_clock(&self) -> bool {
+        matches!(self, Self::Clock { .. } | Self::Signature { .. })
+    }
+
+    fn class(&self) -> &'static str {
         match self {
             Self::Clock { .. } => "clock",
-            Self::Signature { .. } => "key_refused",
             Self::NoSuchMarket { .. } => "no_such_market",
-            Self::Error(error) => error.class(),
+            other => other.clone().into_error().class(),
         }
-    }
-
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Clock { .. } => true,
-            Self::Signature { .. } | Self::NoSuchMarket { .. } => false,
-            Self::Error(error) => error.is_retryable(),
-        }
-    }
-
-    pub fn reason(&self) -> String {
-        self.clone().into_error().to_string()
     }
 }
 

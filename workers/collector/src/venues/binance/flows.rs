@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use codash_domain::{Asset, CashFlow, FlowKind, Timestamp};
+use codash_domain::{FlowKind, Timestamp};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::VenueError;
-use crate::pricing::{Exchange, Prices};
+use crate::pricing::Prices;
 use crate::venues::Parsed;
+use crate::venues::flow::Flow;
 use crate::venues::paging::DAY_MILLIS;
 use crate::venues::wire::{self, Dec, Meaning, Millis, Text, parse_each, read};
 
@@ -36,34 +37,6 @@ pub const TRANSFER_TYPES: [&str; 8] = [
 const TRANSFERS_HORIZON: i64 = 180 * DAY_MILLIS;
 /// Each window of conversions is dear: two years are enough.
 const CONVERSIONS_HORIZON: i64 = 730 * DAY_MILLIS;
-
-/// What every flow has.
-pub struct Flow<'a> {
-    pub stream: &'static str,
-    pub native_id: String,
-    pub kind: FlowKind,
-    pub at: Timestamp,
-    pub wallet: &'static str,
-    pub asset: &'a str,
-    /// Positive into the wallet.
-    pub amount: Decimal,
-}
-
-/// A flow, worth what its asset was worth in its minute.
-pub fn flow(flow: Flow<'_>, raw: &str, prices: &dyn Prices) -> Result<CashFlow, String> {
-    let value_usd = Exchange::new(prices, flow.at).stated(flow.amount, flow.asset)?;
-    Ok(CashFlow {
-        stream: flow.stream,
-        native_id: flow.native_id,
-        kind: flow.kind,
-        occurred_at: flow.at,
-        wallet: flow.wallet,
-        asset: Asset::new(flow.asset),
-        amount: flow.amount,
-        value_usd,
-        raw: raw.into(),
-    })
-}
 
 /// The rows under `field` of a reply; Binance leaves the field out, or writes null, when there are none.
 pub fn listed(endpoint: &str, body: &str, field: &str) -> Result<Vec<Box<RawValue>>, VenueError> {
@@ -98,7 +71,7 @@ pub fn deposits(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         let native_id = format!("binance:deposit:{}", row.id);
         let (kind, at, asset, amount) = (FlowKind::Deposit, row.insert_time.0, row.coin.as_str(), row.amount.0);
         let deposit = Flow { stream: DEPOSITS, native_id, kind, at, wallet: "spot", asset, amount };
-        Ok(Meaning::CashFlows(vec![flow(deposit, raw, prices)?]))
+        Ok(Meaning::CashFlows(vec![deposit.priced(raw, prices)?]))
     })
 }
 
@@ -132,7 +105,7 @@ pub fn withdrawals(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         let native_id = format!("binance:withdrawal:{}", row.id);
         let (kind, asset) = (FlowKind::Withdrawal, row.coin.as_str());
         let withdrawal = Flow { stream: WITHDRAWALS, native_id, kind, at, wallet: "spot", asset, amount: -amount };
-        Ok(Meaning::CashFlows(vec![flow(withdrawal, raw, prices)?]))
+        Ok(Meaning::CashFlows(vec![withdrawal.priced(raw, prices)?]))
     })
 }
 
@@ -168,7 +141,7 @@ pub fn transfers(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         let native_id = format!("binance:transfer:{}:{}", row.kind, row.tran_id);
         let (kind, at, asset) = (FlowKind::Transfer, row.timestamp.0, row.asset.as_str());
         let transfer = Flow { stream: TRANSFERS, native_id, kind, at, wallet: "spot", asset, amount };
-        Ok(Meaning::CashFlows(vec![flow(transfer, raw, prices)?]))
+        Ok(Meaning::CashFlows(vec![transfer.priced(raw, prices)?]))
     })
 }
 
@@ -194,7 +167,7 @@ pub fn conversions(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         let (kind, at) = (FlowKind::Conversion, row.create_time.0);
         let leg = |side: &str, asset: &str, amount: Decimal| {
             let native_id = format!("binance:convert:{}:{side}", row.order_id);
-            flow(Flow { stream: CONVERSIONS, native_id, kind, at, wallet: "spot", asset, amount }, raw, prices)
+            Flow { stream: CONVERSIONS, native_id, kind, at, wallet: "spot", asset, amount }.priced(raw, prices)
         };
         Ok(Meaning::CashFlows(vec![
             leg("from", &row.from_asset, -row.from_amount.0)?,
@@ -233,7 +206,7 @@ pub fn dust(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         let (kind, at) = (FlowKind::Conversion, row.operate_time.0);
         let leg = |side: &str, asset: &str, amount: Decimal| {
             let native_id = format!("binance:dust:{}:{}:{side}", row.trans_id, row.from_asset);
-            flow(Flow { stream: DUST, native_id, kind, at, wallet: "spot", asset, amount }, raw, prices)
+            Flow { stream: DUST, native_id, kind, at, wallet: "spot", asset, amount }.priced(raw, prices)
         };
         let target = row.target_asset.as_deref().unwrap_or("BNB");
         Ok(Meaning::CashFlows(vec![

@@ -22,7 +22,6 @@ use codash_domain::{Assurance, Snapshot, Standing, Timestamp, Venue};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 pub use client::{Binance, klines};
 pub use sign::READS;
@@ -32,12 +31,15 @@ use self::flows::{
 };
 use self::parse::{SPOT_FILLS, USDM_FILLS, USDM_FORCED, USDM_INCOME};
 use self::streams::{FillCursor, HORIZON_MILLIS, WINDOW_MILLIS};
+use super::hmac;
 use super::holdings::Holdings;
 use super::paging::{DAY_MILLIS, Span, TimeCursor, cursor, ids, stored, times};
 use super::wire::{self, rows};
-use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
+use super::{
+    Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues, family,
+};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, needs};
 
 /// Where the two wallets answer.
 #[derive(Debug)]
@@ -107,7 +109,7 @@ impl Binance {
         if secret.expose_secret().contains("-----BEGIN") {
             return Err(VenueError::KeyRefused { reason: "only HMAC keys are supported, not Ed25519 or RSA".into() });
         }
-        let account = hex::encode(&Sha256::digest(key.as_bytes())[..6]);
+        let account = hmac::key_name(&key);
         Ok(Self { venues, hosts, key, account, secret })
     }
 
@@ -294,16 +296,11 @@ impl Binance {
         let read = |prices: &dyn Prices| -> Result<Holdings, VenueError> {
             let mut all = state::spot_account(&spot, prices, now)?;
             for part in [state::usdm_account(&usdm, prices, now)?, state::usdm_positions(&risk, prices, now)?] {
-                all.nav_usd = all.nav_usd + part.nav_usd;
-                all.balances.extend(part.balances);
-                all.positions.extend(part.positions);
-                all.unreadable.extend(part.unreadable);
-                part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
+                all.join(part);
             }
             Ok(all)
         };
-        let mut assets: Vec<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(read);
         let book = self.prices_now(&assets).await?;
         Ok((read(&book)?, book))
     }
@@ -345,25 +342,12 @@ fn joined(covered: Option<(Timestamp, Timestamp)>, window: Span) -> Option<(Time
     Some((covered.map_or(from, |(first, _)| first), to))
 }
 
-/// The family of a stream and its market, if it is of one.
-fn family(stream: &str) -> (&str, Option<&str>) {
-    match stream.split_once(':') {
-        Some((family, market)) => (family, Some(market)),
-        None => (stream, None),
-    }
-}
-
 #[async_trait]
 impl VenueAccount for Binance {
     async fn attest(&self) -> Result<Attestation, VenueError> {
         let rights = state::restrictions(&self.signed("/sapi/v1/account/apiRestrictions", &[]).await?)?;
-        if !rights.excess.is_empty() {
-            return Ok(Attestation::TooPowerful { rights: rights.excess });
-        }
-        if !rights.missing.is_empty() {
-            return Err(VenueError::PermissionMissing {
-                reason: format!("the key needs {}", rights.missing.join(", ")),
-            });
+        if let Some(refusal) = Attestation::refusal(rights.excess, &rights.missing)? {
+            return Ok(refusal);
         }
         Ok(Attestation::Accepted(Standing {
             assurance: Assurance::ReadOnly,

@@ -7,9 +7,9 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::flows::{Flow, flow};
 use super::markets::{self, Markets};
-use crate::pricing::{Exchange, Prices, product};
+use crate::pricing::{Exchange, Prices, negated, product};
+use crate::venues::flow::Flow;
 use crate::venues::wire::{Dec, Meaning, Millis, Text, blank, flag, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
@@ -263,7 +263,7 @@ pub fn income(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         Some(kind) => {
             let (native_id, at, asset) = (income_id(&row), row.time.0, row.asset.as_str());
             let moved = Flow { stream: USDM_INCOME, native_id, kind, at, wallet: "usdm", asset, amount: row.income.0 };
-            Ok(Meaning::CashFlows(vec![flow(moved, raw, prices)?]))
+            Ok(Meaning::CashFlows(vec![moved.priced(raw, prices)?]))
         }
         None => income_row(&row, raw, prices).map(Some).map(Meaning::from),
     })
@@ -304,10 +304,6 @@ fn income_role(row: &Income, native: &str) -> Role {
     }
     let trade_id = row.trade_id.clone().unwrap_or_default();
     Role::UnlessFill { stream: USDM_FILLS, native_id: usdm_fill_id(native, &trade_id) }
-}
-
-fn negated(amount: Decimal) -> Decimal {
-    if amount.is_zero() { Decimal::ZERO } else { -amount }
 }
 
 /// The symbols whose fills a page of income tells of.

@@ -1,12 +1,12 @@
 //! Which Binance endpoints may be asked, and how a request is signed.
 
 use codash_domain::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+use secrecy::SecretString;
 
 use crate::error::VenueError;
+use crate::venues::hmac;
 use crate::venues::reads::{Listed, Read};
+use crate::venues::wire::query;
 
 /// Everything that is ever sent to Binance: reads, all of them. The signer refuses the rest.
 pub const READS: &[Read] = &[
@@ -60,29 +60,9 @@ pub fn by_account(path: &str) -> Option<u32> {
     }
 }
 
-/// Parameters as they go over the wire, percent-encoded before anything is signed.
-pub fn query(params: &[(&str, String)]) -> String {
-    let pair = |(name, value): &(&str, String)| format!("{}={}", encoded(name), encoded(value));
-    params.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-fn encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
 /// Path and query of a public read.
 pub fn public(read: Listed<'_>, params: &[(&str, String)]) -> String {
-    let path = read.path();
-    if params.is_empty() { path.into() } else { format!("{path}?{}", query(params)) }
+    read.with_query(&query(params))
 }
 
 /// Path and query of a signed read: the server's time, the window, and the signature last.
@@ -92,20 +72,12 @@ pub fn signed(
     now: Timestamp,
     secret: &SecretString,
 ) -> Result<String, VenueError> {
-    let path = read.path();
     let mut params = params.to_vec();
     params.push(("recvWindow", RECV_WINDOW.into()));
     params.push(("timestamp", now.millis().to_string()));
     let payload = query(&params);
-    Ok(format!("{path}?{payload}&signature={}", signature(secret, &payload)?))
-}
-
-/// Hex HMAC-SHA256 of exactly what is sent.
-pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
-    mac.update(payload.as_bytes());
-    Ok(hex::encode(mac.finalize().into_bytes()))
+    let signature = hmac::sha256_hex(secret, &payload)?;
+    Ok(read.with_query(&format!("{payload}&signature={signature}")))
 }
 
 #[cfg(test)]
@@ -121,7 +93,7 @@ mod tests {
     fn the_published_example_gives_the_published_signature() {
         let payload = "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559";
         let published = "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71";
-        assert_eq!(signature(&secret(), payload).unwrap(), published);
+        assert_eq!(hmac::sha256_hex(&secret(), payload).unwrap(), published);
     }
 
     #[test]
@@ -142,7 +114,7 @@ mod tests {
         let path = path.unwrap();
         let (payload, signed) = path.strip_prefix("/api/v3/myTrades?").unwrap().split_once("&signature=").unwrap();
         assert_eq!(payload, "symbol=LTCBTC&recvWindow=5000&timestamp=1499827319559");
-        assert_eq!(signed, signature(&secret(), payload).unwrap());
+        assert_eq!(signed, hmac::sha256_hex(&secret(), payload).unwrap());
     }
 
     #[test]

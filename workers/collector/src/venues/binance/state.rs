@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 
 use super::markets;
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded, product};
+use crate::pricing::{Prices, product, sum, worth};
+use crate::venues::Rights;
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, Millis, read, record, rows, unreadable};
+use crate::venues::wire::{Dec, Millis, read, rows};
 
 /// GET /api/v3/account: free plus locked, mirrors of earn positions left out.
 pub fn spot_account(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdings, VenueError> {
@@ -38,7 +39,7 @@ fn wallet(balances: &[Box<RawValue>], name: &'static str, prices: &dyn Prices, n
         #[serde(default)]
         withdrawing: Option<Dec>,
     }
-    each(balances, |holdings, row: Row| {
+    Holdings::of_each(balances, |holdings, row: Row| {
         if markets::is_earn_mirror(&row.asset) {
             return Ok(());
         }
@@ -62,7 +63,7 @@ pub fn usdm_account(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<H
         unrealized_profit: Dec,
     }
     let account: Account = read("/fapi/v3/account", body)?;
-    Ok(each(&account.assets, |holdings, row: Row| {
+    Ok(Holdings::of_each(&account.assets, |holdings, row: Row| {
         let total = sum([row.wallet_balance.0, row.unrealized_profit.0])?;
         holdings.add_balance("usdm", &row.asset, total, prices.usd(&row.asset, now))
     }))
@@ -77,7 +78,7 @@ pub fn usdm_balance(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<H
         balance: Dec,
         cross_un_pnl: Dec,
     }
-    Ok(each(&rows("/fapi/v3/balance", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/fapi/v3/balance", body)?, |holdings, row: Row| {
         let total = sum([row.balance.0, row.cross_un_pnl.0])?;
         holdings.add_balance("usdm", &row.asset, total, prices.usd(&row.asset, now))
     }))
@@ -89,7 +90,7 @@ pub fn wallet_balance(body: &str, prices: &dyn Prices, now: Timestamp) -> Result
     struct Row {
         balance: Dec,
     }
-    Ok(each(&rows("/sapi/v1/asset/wallet/balance", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/sapi/v1/asset/wallet/balance", body)?, |holdings, row: Row| {
         holdings.add_balance("all", "BTC", row.balance.0, prices.usd("BTC", now))
     }))
 }
@@ -149,7 +150,7 @@ impl PositionRow {
 
 /// GET /fapi/v3/positionRisk or v2. Flat rows are no positions.
 pub fn usdm_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdings, VenueError> {
-    Ok(each(&rows("/fapi/v3/positionRisk", body)?, |holdings, row: PositionRow| {
+    Ok(Holdings::of_each(&rows("/fapi/v3/positionRisk", body)?, |holdings, row: PositionRow| {
         if row.position_amt.0.is_zero() {
             return Ok(());
         }
@@ -168,7 +169,7 @@ pub fn usdm_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Result
         };
         let size = row.signed(row.leg()?);
         let position =
-            row.position(symbol, size, dollars(at_mark, per_quote)?, dollars(row.un_realized_profit.0, per_money)?)?;
+            row.position(symbol, size, worth(at_mark, per_quote)?, worth(row.un_realized_profit.0, per_money)?)?;
         holdings.positions.push(position);
         Ok(())
     }))
@@ -177,19 +178,19 @@ pub fn usdm_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Result
 /// GET /dapi/v1/positionRisk: contracts of 100 dollars of bitcoin or 10 of anything else, PnL in the
 /// coin, at the book's price of the coin or else at the contract's mark.
 pub fn coinm_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdings, VenueError> {
-    Ok(each(&rows("/dapi/v1/positionRisk", body)?, |holdings, row: PositionRow| {
+    Ok(Holdings::of_each(&rows("/dapi/v1/positionRisk", body)?, |holdings, row: PositionRow| {
         if row.position_amt.0.is_zero() {
             return Ok(());
         }
         let (symbol, coin) = markets::inverse(&row.symbol).ok_or("not the name of an inverse contract")?;
         let contract = if coin == "BTC" { Decimal::ONE_HUNDRED } else { Decimal::TEN };
-        let notional = dollars(row.position_amt.0.abs(), contract)?;
+        let notional = worth(row.position_amt.0.abs(), contract)?;
         let Some(per_coin) = prices.usd(coin, now).or(row.mark_price.map(|mark| mark.0)) else {
             holdings.name_unpriced(coin);
             return Ok(());
         };
         let size = row.signed(row.leg()?);
-        let profit = dollars(row.un_realized_profit.0, per_coin)?;
+        let profit = worth(row.un_realized_profit.0, per_coin)?;
         holdings.positions.push(row.position(Some(symbol), size, notional, profit)?);
         Ok(())
     }))
@@ -227,26 +228,13 @@ pub fn daily_snapshots(body: &str, prices: &dyn Prices) -> Result<Vec<(Timestamp
     let day = |day: Day| {
         let at = day.update_time.0;
         let spot = wallet(&day.data.balances, "spot", prices, at);
-        let usdm = each(&day.data.assets, |holdings, row: Margin| {
+        let usdm = Holdings::of_each(&day.data.assets, |holdings, row: Margin| {
             holdings.add_balance("usdm", &row.asset, row.margin_balance.0, prices.usd(&row.asset, at))
         });
         let whole = [&spot, &usdm].iter().all(|part| part.unpriced.is_empty() && part.unreadable.is_empty());
         (at, whole.then(|| spot.nav_usd + usdm.nav_usd))
     };
     Ok(reply.snapshot_vos.into_iter().map(day).collect())
-}
-
-/// Rights of a key beyond reading, and rights that reading needs and the key lacks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rights {
-    pub excess: Vec<String>,
-    pub missing: Vec<String>,
-}
-
-impl Rights {
-    pub fn is_read_only(&self) -> bool {
-        self.excess.is_empty() && self.missing.is_empty()
-    }
 }
 
 /// GET /sapi/v1/account/apiRestrictions, strictly: a flag we have never heard of must be off too.
@@ -269,32 +257,6 @@ pub fn restrictions(body: &str) -> Result<Rights, VenueError> {
         .collect();
     let missing = if is_on(reading) { vec![] } else { vec!["enableReading".into()] };
     Ok(Rights { excess, missing })
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-fn each<T: serde::de::DeserializeOwned>(
-    rows: &[Box<RawValue>],
-    add: impl Fn(&mut Holdings, T) -> Result<(), String>,
-) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-fn sum(parts: impl IntoIterator<Item = Decimal>) -> Result<Decimal, String> {
-    parts
-        .into_iter()
-        .try_fold(Decimal::ZERO, |sum, part| sum.checked_add(part))
-        .ok_or_else(|| "the sum does not fit".into())
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 /// Assets of the balances that may have been traded on spot markets.

@@ -40,7 +40,7 @@ async fn a_signed_read_carries_the_servers_time_and_the_key() {
     assert_eq!(signed.number("timestamp"), Some(NOW + 3000));
     assert!(signed.headers.contains("x-mbx-apikey: the-key"));
     let (payload, signature) = signed.query.split_once("&signature=").unwrap();
-    assert_eq!(signature, sign::signature(&"the-secret".into(), payload).unwrap());
+    assert_eq!(signature, crate::venues::hmac::sha256_hex(&"the-secret".into(), payload).unwrap());
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::markets;
-use super::parse::{Instant, negated, primary};
-use crate::pricing::{Exchange, Prices};
+use super::parse::{Instant, primary};
+use crate::pricing::{Exchange, Prices, negated};
 use crate::venues::Parsed;
 use crate::venues::wire::{Dec, Meaning, Text, blank, filled, parse_each};
 

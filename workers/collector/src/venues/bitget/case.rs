@@ -1,6 +1,5 @@
 //! Recorded Bitget replies, by endpoint.
 
-use codash_domain::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -52,23 +51,11 @@ const NO_MEANING: &[&str] = &[
 
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == case.endpoint).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&case.endpoint.as_str()) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for bitget {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(&case.endpoint, READERS, NO_MEANING)?;
     if let Some(fault) = fault::of_body(case.body()) {
-        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+        return Ok(Lines::fault(&fault));
     }
-    match reader {
-        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 fn rows(case: &Case) -> Result<Vec<Box<serde_json::value::RawValue>>, VenueError> {
@@ -76,8 +63,7 @@ fn rows(case: &Case) -> Result<Vec<Box<serde_json::value::RawValue>>, VenueError
 }
 
 fn spot_fills(case: &Case) -> Result<Lines, VenueError> {
-    let quote = case.context.as_ref().and_then(|context| context.quote.clone());
-    let markets = Markets(quote.unwrap_or_default());
+    let markets = Markets(case.quotes());
     Ok(Lines::rows(&parse::spot_fills(&rows(case)?, &markets, &case.prices())))
 }
 
@@ -98,7 +84,7 @@ fn unified_records(case: &Case) -> Result<Lines, VenueError> {
 }
 
 fn spot_assets(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::spot_assets(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::spot_assets(case.body(), &case.prices(), Case::now())?))
 }
 
 /// All accounts, or one.
@@ -111,20 +97,16 @@ fn futures_accounts(case: &Case) -> Result<Lines, VenueError> {
         Ok(one) => json!({ "data": [one.data] }).to_string(),
         Err(_) => case.body().to_owned(),
     };
-    Ok(Lines::equity(&state::futures_accounts(&listed, &case.prices(), now())?))
+    Ok(Lines::equity(&state::futures_accounts(&listed, &case.prices(), Case::now())?))
 }
 
 fn futures_positions(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::exposure(&state::futures_positions(case.body(), &case.prices(), now())?))
+    Ok(Lines::exposure(&state::futures_positions(case.body(), &case.prices(), Case::now())?))
 }
 
 fn info(case: &Case) -> Result<Lines, VenueError> {
     let rights = state::rights(case.body())?;
-    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
-    if !rights.missing.is_empty() {
-        told["missing"] = json!(rights.missing);
-    }
-    Ok(Lines::one("permissions", told))
+    Ok(Lines::permissions(&rights.excess, &rights.missing))
 }
 
 fn tickers(case: &Case) -> Result<Lines, VenueError> {
@@ -133,8 +115,7 @@ fn tickers(case: &Case) -> Result<Lines, VenueError> {
 
 /// Closes by the instant at which their interval opens.
 fn candles(case: &Case) -> Result<Lines, VenueError> {
-    let closes = client::candles(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(client::candles(&case.endpoint, case.body())?))
 }
 
 fn named(case: &Case, name: impl Fn(&str) -> Option<codash_domain::Symbol>) -> Result<Lines, VenueError> {

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use codash_domain::Timestamp;
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::fault::{self, Fault};
 use super::markets::Markets;
@@ -18,7 +17,8 @@ use crate::error::VenueError;
 use crate::http::{Request, Target};
 use crate::pricing::{MINUTE_MILLIS, Need, PEGGED, PriceBook};
 use crate::venues::clock::CLOCK_EVERY;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Candle, Closes};
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
 use crate::venues::wire::{Dec, Millis, filled, read};
 use crate::venues::{Venues, clock, closes};
@@ -46,17 +46,10 @@ impl Bitget {
         HOST.target(&self.venues.endpoints)
     }
 
-    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a bad
-    /// signature, which is final only then.
+    /// A signed read.
     pub(super) async fn signed(&self, path: &'static str, params: &[(&str, String)]) -> Result<String, VenueError> {
-        match self.try_signed(path, params).await? {
-            Ok(body) => Ok(body),
-            Err(Fault::Clock { .. } | Fault::Signature { .. }) => {
-                self.offset(Duration::ZERO).await?;
-                self.try_signed(path, params).await?.map_err(Fault::into_error)
-            }
-            Err(fault) => Err(fault.into_error()),
-        }
+        let outcome = clock::retried(|| self.try_signed(path, params), self.offset(Duration::ZERO)).await?;
+        outcome.map_err(Fault::into_error)
     }
 
     async fn try_signed(
@@ -69,7 +62,7 @@ impl Bitget {
         let headers = sign::headers(listed, &asked, self.server_now().await?, &self.keys)?;
         // The venue meters a user at each endpoint.
         let meter = format!("{} {path} {}", HOST.setting, self.keys.key);
-        let own = Target { meter: &meter, budget: sign::per_second(path), per: SECOND, ..self.target() };
+        let own = self.target().own(&meter, sign::per_second(path), SECOND);
         self.ask(asked, headers, Some(own)).await
     }
 
@@ -90,9 +83,7 @@ impl Bitget {
         match fault::of_body(&reply.body) {
             Some(Fault::TooMany { .. }) => Err(self.venues.http.silence(self.target(), SILENCE, false).await),
             Some(fault) => Ok(Err(fault)),
-            None if (200..300).contains(&reply.status) => Ok(Ok(reply.body)),
-            // The firewall, not the exchange: it has no words for why.
-            None => Err(VenueError::retry(format!("HTTP {} without a reason", reply.status))),
+            None => reply.good().map(Ok),
         }
     }
 
@@ -217,14 +208,5 @@ pub fn tickers(endpoint: &str, body: &str) -> Result<Vec<(String, Decimal)>, Ven
 
 /// The opening instant and the close of each candle.
 pub fn candles(endpoint: &str, body: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-    let candle = |raw: &RawValue| {
-        let fields: Vec<Box<RawValue>> = read(endpoint, raw.get())?;
-        let [open, _, _, _, close, ..] = fields.as_slice() else {
-            return Err(VenueError::unreadable(endpoint, "a candle of fewer than five fields"));
-        };
-        let open: Millis = read(endpoint, open.get())?;
-        let close: Dec = read(endpoint, close.get())?;
-        Ok((open.0, close.0))
-    };
-    state::rows(endpoint, body)?.iter().map(|raw| candle(raw)).collect()
+    closes::candles(endpoint, Candle::MillisClose5, &state::rows(endpoint, body)?)
 }

@@ -24,12 +24,12 @@ pub use sign::READS;
 
 use self::bills::{FUTURES_BILLS, SPOT_BILLS};
 use self::parse::{FUTURES_FILLS, SPOT_FILLS};
-use self::streams::{BackCursor, HORIZON_MILLIS, PRODUCTS};
+use self::streams::{HORIZON_MILLIS, PRODUCTS};
 use super::holdings::Holdings;
-use super::paging::{self, TimeCursor, cursor};
+use super::paging::{self, PagedCursor, cursor};
 use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
 use crate::error::VenueError;
-use crate::pricing::{Prices, needs};
+use crate::pricing::{Prices, assets_needed, needs};
 
 static HOST: Host = Host {
     setting: "CODASH_VENUE_BITGET_URL",
@@ -79,20 +79,20 @@ impl Bitget {
             return Err(VenueError::unreadable(stream, "no such stream"));
         };
         let now = self.server_now().await?.millis();
-        let at = cursor(stored, || BackCursor::from_horizon(now))?;
-        let window = at.window(source.longest, now);
+        let at = cursor(stored, || streams::from_horizon(now))?;
+        let window = streams::window(&at, source, now);
         let mut params = vec![
             ("startTime", window.from.to_string()),
             ("endTime", window.to.to_string()),
             ("limit", source.limit.to_string()),
         ];
         params.extend(source.product.map(|product| ("productType", product.to_owned())));
-        params.extend(at.before.clone().map(|id| ("idLessThan", id)));
+        params.extend(at.next.clone().map(|id| ("idLessThan", id)));
         let rows = state::rows(source.path, &self.signed(source.path, &params).await?)?;
         let parsed = self.priced(source.family, &rows).await?;
         let mut page = Page { parsed, ..Page::default() };
-        let last = (rows.len(), parse::last_id(&rows));
-        streams::after(&mut page, &at, source, now, &parse::times(&rows), last)?;
+        let next = streams::next(source, rows.len(), parse::last_id(&rows))?;
+        at.turn(&mut page, source.path, (window, now), &parse::times(&rows), next)?;
         Ok(page)
     }
 
@@ -135,11 +135,7 @@ fn holdings(
     for (accounts, positions) in futures {
         for part in [state::futures_accounts(accounts, prices, now)?, state::futures_positions(positions, prices, now)?]
         {
-            all.nav_usd = all.nav_usd + part.nav_usd;
-            all.balances.extend(part.balances);
-            all.positions.extend(part.positions);
-            all.unreadable.extend(part.unreadable);
-            part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
+            all.join(part);
         }
     }
     Ok(all)
@@ -149,13 +145,8 @@ fn holdings(
 impl VenueAccount for Bitget {
     async fn attest(&self) -> Result<Attestation, VenueError> {
         let rights = state::rights(&self.signed("/api/v2/spot/account/info", &[]).await?)?;
-        if !rights.excess.is_empty() {
-            return Ok(Attestation::TooPowerful { rights: rights.excess });
-        }
-        if !rights.missing.is_empty() {
-            return Err(VenueError::PermissionMissing {
-                reason: format!("the key needs {}", rights.missing.join(", ")),
-            });
+        if let Some(refusal) = Attestation::refusal(rights.excess, &rights.missing)? {
+            return Ok(refusal);
         }
         Ok(Attestation::Accepted(Standing {
             assurance: Assurance::ReadOnly,
@@ -197,7 +188,7 @@ impl VenueAccount for Bitget {
     }
 
     fn again(&self, _stream: &str, from: Timestamp) -> Option<Value> {
-        Some(paging::stored(&BackCursor { time: TimeCursor::starting_at(from.millis()), before: None }))
+        Some(paging::stored(&PagedCursor::starting_at(from.millis())))
     }
 
     async fn reread(&self, stream: &str, records: &[Box<RawValue>]) -> Result<Parsed, VenueError> {
@@ -209,9 +200,7 @@ impl VenueAccount for Bitget {
 
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError> {
         let (now, spot, futures) = self.parts().await?;
-        let asked = needs(|prices| holdings(&spot, &futures, prices, now));
-        let mut assets: Vec<String> = asked.into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(|prices| holdings(&spot, &futures, prices, now));
         let book = self.prices_now(&assets).await?;
         let snapshot = holdings(&spot, &futures, &book, now)?.into_snapshot("the balances", now, &book)?;
         Ok((snapshot, vec![]))

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::markets::{self, Markets};
-use crate::pricing::{Exchange, Prices, bounded, product};
+use crate::pricing::{Exchange, Prices, bounded, negated, product};
 use crate::venues::wire::{Dec, Text, blank, filled, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
@@ -74,10 +74,6 @@ fn paid(exchange: &mut Exchange<'_>, parts: &[FeePart]) -> Result<(Option<Usd>, 
     }
     let fee = if fees.len() == 1 { fees.pop().filter(|fee| !fee.asset.as_str().is_empty()) } else { None };
     Ok((total, fee))
-}
-
-pub(super) fn negated(amount: Decimal) -> Decimal {
-    if amount.is_zero() { Decimal::ZERO } else { -amount }
 }
 
 fn side(text: &str) -> Result<Side, String> {

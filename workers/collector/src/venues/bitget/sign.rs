@@ -1,13 +1,10 @@
 //! Which Bitget endpoints may be asked, and how a request is signed.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use codash_domain::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
 
 use crate::error::VenueError;
+use crate::venues::hmac;
 use crate::venues::reads::{Listed, Read};
 use crate::venues::wire::query;
 
@@ -45,8 +42,7 @@ pub fn is_public(path: &str) -> bool {
 pub fn path_and_query(read: Listed<'_>, params: &[(&str, String)]) -> String {
     let mut sorted = params.to_vec();
     sorted.sort();
-    let path = read.path();
-    if sorted.is_empty() { path.into() } else { format!("{path}?{}", query(&sorted)) }
+    read.with_query(&query(&sorted))
 }
 
 /// The three secrets of a key.
@@ -64,7 +60,7 @@ pub fn headers(
     keys: &Keys,
 ) -> Result<Vec<(&'static str, String)>, VenueError> {
     let instant = now.millis().to_string();
-    let sign = signature(&keys.secret, &format!("{instant}{}{path_and_query}", read.method()))?;
+    let sign = hmac::sha256_base64(&keys.secret, &format!("{instant}{}{path_and_query}", read.method()))?;
     Ok(vec![
         ("access-key", keys.key.clone()),
         ("access-sign", sign),
@@ -72,14 +68,6 @@ pub fn headers(
         ("access-passphrase", keys.passphrase.expose_secret().to_owned()),
         ("locale", "en-US".into()),
     ])
-}
-
-/// Base64 of HMAC-SHA256.
-pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
-    mac.update(payload.as_bytes());
-    Ok(STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

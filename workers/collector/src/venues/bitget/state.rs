@@ -1,16 +1,16 @@
 //! Bitget balances and positions into holdings: pure, by the NAV rules of the venue notes.
 
-use codash_domain::{Position, Price, Qty, Timestamp, Usd};
+use codash_domain::{Position, Price, Qty, Timestamp};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::markets;
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded, product};
+use crate::pricing::{Prices, product, worth};
+use crate::venues::Rights;
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, filled, read, record, unreadable};
+use crate::venues::wire::{Dec, filled, read};
 
 /// The records of a reply: `data` is a list, or an object that holds one under a name.
 pub fn rows(endpoint: &str, body: &str) -> Result<Vec<Box<RawValue>>, VenueError> {
@@ -46,7 +46,7 @@ pub fn spot_assets(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Ho
         #[serde(default, deserialize_with = "filled")]
         locked: Option<Dec>,
     }
-    Ok(each(&rows("/api/v2/spot/account/assets", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/api/v2/spot/account/assets", body)?, |holdings, row: Row| {
         let parts = [Some(row.available), row.frozen, row.locked];
         let total = parts.into_iter().flatten().try_fold(Decimal::ZERO, |sum, part| sum.checked_add(part.0));
         let coin = row.coin.to_ascii_uppercase();
@@ -62,7 +62,7 @@ pub fn futures_accounts(body: &str, prices: &dyn Prices, now: Timestamp) -> Resu
         margin_coin: String,
         account_equity: Dec,
     }
-    Ok(each(&rows("/api/v2/mix/account/accounts", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/api/v2/mix/account/accounts", body)?, |holdings, row: Row| {
         let coin = row.margin_coin.to_ascii_uppercase();
         holdings.add_balance("futures", &coin, row.account_equity.0, prices.usd(&coin, now))
     }))
@@ -86,7 +86,7 @@ pub fn futures_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Res
         #[serde(rename = "unrealizedPL")]
         unrealized: Dec,
     }
-    Ok(each(&rows("/api/v2/mix/position/all-position", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/api/v2/mix/position/all-position", body)?, |holdings, row: Row| {
         if row.total.0.is_zero() {
             return Ok(());
         }
@@ -111,25 +111,12 @@ pub fn futures_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Res
             qty: Qty::new(size),
             entry_price: row.open_price_avg.map(|price| Price::new(price.0)),
             mark_price: Some(Price::new(row.mark_price.0)),
-            notional_usd: dollars(product(size.abs(), row.mark_price.0)?, per_quote)?,
-            unrealized_pnl_usd: dollars(row.unrealized.0, per_money)?,
+            notional_usd: worth(product(size.abs(), row.mark_price.0)?, per_quote)?,
+            unrealized_pnl_usd: worth(row.unrealized.0, per_money)?,
             native_symbol: native.clone(),
         });
         Ok(())
     }))
-}
-
-/// Rights of a key beyond reading, and rights that reading needs and the key lacks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rights {
-    pub excess: Vec<String>,
-    pub missing: Vec<String>,
-}
-
-impl Rights {
-    pub fn is_read_only(&self) -> bool {
-        self.excess.is_empty() && self.missing.is_empty()
-    }
 }
 
 /// GET /api/v2/spot/account/info, strictly: a right that is not known to read only is one too many.
@@ -160,22 +147,6 @@ pub fn rights(body: &str) -> Result<Rights, VenueError> {
     }
     let excess = authorities.iter().filter(|right| !READING.contains(&right.as_str()));
     Ok(Rights { excess: excess.map(|right| codash_domain::text::clean(right, 80)).collect(), missing })
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-fn each<T: DeserializeOwned>(rows: &[Box<RawValue>], add: impl Fn(&mut Holdings, T) -> Result<(), String>) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,9 @@
 //! Paging through Bitget history: pure decisions about what to ask next.
 
-use serde::{Deserialize, Serialize};
-
 use super::bills::{FUTURES_BILLS, SPOT_BILLS};
 use super::parse::{FUTURES_FILLS, SPOT_FILLS};
 use crate::error::VenueError;
-use crate::venues::Page;
-use crate::venues::paging::{DAY_MILLIS, Span, TimeCursor, stored};
+use crate::venues::paging::{DAY_MILLIS, PagedCursor, Span, TimeCursor};
 
 /// Bitget gives out 90 days; an hour less is never refused.
 pub const HORIZON_MILLIS: i64 = 90 * DAY_MILLIS - 3_600_000;
@@ -33,9 +30,9 @@ pub fn source(stream: &str) -> Option<Source> {
     const WEEK: i64 = 7 * DAY_MILLIS - 1;
     const MONTH: i64 = 29 * DAY_MILLIS;
     let spot = |family, path, limit, order| Source { family, path, product: None, longest: MONTH, limit, order };
-    let (family, product) = match stream.split_once(':') {
-        Some((family, product)) => (family, Some(PRODUCTS.into_iter().find(|known| *known == product)?)),
-        None => (stream, None),
+    let (family, product) = match crate::venues::family(stream) {
+        (family, Some(product)) => (family, Some(PRODUCTS.into_iter().find(|known| *known == product)?)),
+        (family, None) => (family, None),
     };
     Some(match (family, product) {
         (FUTURES_BILLS, Some(_)) => Source {
@@ -60,80 +57,52 @@ pub fn source(stream: &str) -> Option<Source> {
     })
 }
 
-/// Where a stream stands: a window of time, read from its newest record to its oldest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackCursor {
-    pub time: TimeCursor,
-    /// The window's next page holds what is older than this record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
+/// From where everything is read.
+pub fn from_horizon(now: i64) -> PagedCursor {
+    PagedCursor::starting_at(now - HORIZON_MILLIS)
 }
 
-impl BackCursor {
-    pub fn from_horizon(now: i64) -> Self {
-        Self { time: TimeCursor::starting_at(now - HORIZON_MILLIS), before: None }
-    }
-
-    /// The window, never one that the venue has forgotten.
-    pub fn window(&self, longest: i64, now: i64) -> Span {
-        let mut time = self.time.clone();
-        time.from = time.from.max(now - HORIZON_MILLIS);
-        time.window(longest, now)
-    }
+/// The window to ask for, never one that the venue has forgotten.
+pub fn window(at: &PagedCursor, source: Source, now: i64) -> Span {
+    let from = at.time.from.max(now - HORIZON_MILLIS);
+    TimeCursor { from, ..at.time.clone() }.window(source.longest, now)
 }
 
-/// After a page. A window is complete with its last page, and only then is anything of it covered.
-pub fn after(
-    page: &mut Page,
-    cursor: &BackCursor,
-    source: Source,
-    now: i64,
-    times: &[i64],
-    (rows, last_id): (usize, Option<String>),
-) -> Result<(), VenueError> {
-    let window = cursor.window(source.longest, now);
-    if rows >= source.limit {
-        let last = last_id.ok_or_else(|| VenueError::unreadable(source.path, "a full page without ids"))?;
-        if cursor.before.as_ref() == Some(&last) {
-            return Err(VenueError::unreadable(source.path, "a page that does not advance"));
-        }
-        page.cursor = stored(&BackCursor { time: cursor.time.next_page(window, times), before: Some(last) });
-        page.more = true;
-        return Ok(());
+/// Where the window's next page starts: at the last record of a full one.
+pub fn next(source: Source, rows: usize, last_id: Option<String>) -> Result<Option<String>, VenueError> {
+    if rows < source.limit {
+        return Ok(None);
     }
-    let (time, more) = cursor.time.after(window, now, times);
-    page.cursor = stored(&BackCursor { time, before: None });
-    page.covered = window.covered();
-    page.more = more;
-    Ok(())
+    last_id.map(Some).ok_or_else(|| VenueError::unreadable(source.path, "a full page without ids"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::venues::Page;
     use crate::venues::paging::cursor;
 
     const NOW: i64 = 1_767_225_600_000;
 
     #[test]
-    fn a_window_is_read_backwards_and_covered_at_its_end() {
+    fn a_full_page_is_followed_by_what_is_older_than_its_last_record() {
         let source = source("futures.fills:USDT-FUTURES").unwrap();
-        let start = BackCursor::from_horizon(NOW);
-        let window = start.window(source.longest, NOW);
+        let start = from_horizon(NOW);
+        let asked = window(&start, source, NOW);
         let mut page = Page::default();
-        after(&mut page, &start, source, NOW, &[window.from], (100, Some("9".into()))).unwrap();
+        let older = next(source, 100, Some("9".into())).unwrap();
+        start.turn(&mut page, source.path, (asked, NOW), &[asked.from], older).unwrap();
         assert_eq!((page.covered, page.more), (None, true));
-        let second: BackCursor = cursor(&page.cursor, || start.clone()).unwrap();
-        assert_eq!((second.window(source.longest, NOW), second.before.as_deref()), (window, Some("9")));
-        assert!(after(&mut page, &second, source, NOW, &[], (100, Some("9".into()))).is_err());
-        after(&mut page, &second, source, NOW, &[], (3, Some("7".into()))).unwrap();
-        assert_eq!((page.covered, page.more), (window.covered(), true));
+        let second: PagedCursor = cursor(&page.cursor, || start.clone()).unwrap();
+        assert_eq!((window(&second, source, NOW), second.next.as_deref()), (asked, Some("9")));
+        assert_eq!(next(source, 3, Some("7".into())), Ok(None));
+        assert!(next(source, 100, None).is_err());
     }
 
     #[test]
     fn a_long_pause_does_not_ask_for_what_is_forgotten() {
-        let old = BackCursor { time: TimeCursor::starting_at(5), before: None };
-        assert_eq!(old.window(DAY_MILLIS, NOW).from, NOW - HORIZON_MILLIS);
+        let source_ = source("spot.bills").unwrap();
+        assert_eq!(window(&PagedCursor::starting_at(5), source_, NOW).from, NOW - HORIZON_MILLIS);
         for stranger in ["futures.fills", "futures.fills:X", "spot.fills:BTCUSDT", "x"] {
             assert_eq!(source(stranger), None, "{stranger}");
         }

@@ -54,7 +54,7 @@ async fn a_signed_read_carries_the_servers_time_and_the_three_secrets_parts() {
     let signed = &mock.asked()[1];
     let payload = format!("{}GET/api/v2/spot/account/info", NOW + 3000);
     // The mock hands on headers in lower case.
-    let signature = sign::signature(&"the-secret".into(), &payload).unwrap().to_ascii_lowercase();
+    let signature = crate::venues::hmac::sha256_base64(&"the-secret".into(), &payload).unwrap().to_ascii_lowercase();
     for header in [
         "access-key: the-key".to_owned(),
         "access-passphrase: the-phrase".into(),

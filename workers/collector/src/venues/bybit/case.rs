@@ -1,6 +1,5 @@
 //! Recorded Bybit replies, by endpoint.
 
-use codash_domain::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -63,23 +62,11 @@ const NO_MEANING: &[&str] = &[
 
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == case.endpoint).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&case.endpoint.as_str()) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for bybit {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(&case.endpoint, READERS, NO_MEANING)?;
     if let Some(fault) = fault::of_body(case.body()) {
-        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+        return Ok(Lines::fault(&fault));
     }
-    match reader {
-        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 fn page(case: &Case) -> Result<Listing, VenueError> {
@@ -92,19 +79,14 @@ fn log(case: &Case) -> Result<Lines, VenueError> {
 
 fn execution_list(case: &Case) -> Result<Lines, VenueError> {
     let page = page(case)?;
-    let quote = case.context.as_ref().and_then(|context| context.quote.clone());
-    let markets = Markets(quote.unwrap_or_default());
+    let markets = Markets(case.quotes());
     let parsed = executions::executions(&page.rows, page.category.as_deref(), &markets, &case.prices());
     Ok(Lines::rows(&parsed))
 }
 
 /// Rows that only compare, under the words for it.
 fn compared(parsed: &Parsed) -> Lines {
-    let mut lines = Lines::rows(parsed);
-    for line in lines.0.iter_mut().filter(|line| line.get("role").is_some()) {
-        line["role"] = json!(reconcile::ROLE);
-    }
-    lines
+    Lines::rows_as(parsed, |_| reconcile::ROLE)
 }
 
 fn closed_pnl(case: &Case) -> Result<Lines, VenueError> {
@@ -123,16 +105,16 @@ fn deliveries(case: &Case) -> Result<Lines, VenueError> {
 }
 
 fn wallet(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::wallet(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::wallet(case.body(), &case.prices(), Case::now())?))
 }
 
 fn funding(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::funding(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::funding(case.body(), &case.prices(), Case::now())?))
 }
 
 fn positions(case: &Case) -> Result<Lines, VenueError> {
     let page = page(case)?;
-    Ok(Lines::exposure(&state::positions(&page.rows, page.category.as_deref(), &case.prices(), now())))
+    Ok(Lines::exposure(&state::positions(&page.rows, page.category.as_deref(), &case.prices(), Case::now())))
 }
 
 fn permissions(case: &Case) -> Result<Lines, VenueError> {
@@ -151,8 +133,7 @@ fn tickers(case: &Case) -> Result<Lines, VenueError> {
 
 /// Closes by the instant at which their interval opens.
 fn klines(case: &Case) -> Result<Lines, VenueError> {
-    let closes = super::klines(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(super::klines(&case.endpoint, case.body())?))
 }
 
 fn instruments(case: &Case) -> Result<Lines, VenueError> {

@@ -9,6 +9,7 @@ use codash_domain::Timestamp;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::fault::{self, Fault};
 use super::markets::Markets;
@@ -16,11 +17,12 @@ use super::wire::{Maybe, listing, result};
 use super::{BAN, HOST, sign};
 use crate::error::VenueError;
 use crate::http::{Reply, Request, Target};
-use crate::pricing::{Need, PEGGED, PriceBook, product};
+use crate::pricing::{Need, PriceBook, by_markets};
 use crate::venues::clock::CLOCK_EVERY;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Candle, Closes};
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
-use crate::venues::wire::{Dec, Millis, Text, read};
+use crate::venues::wire::{Millis, read};
 use crate::venues::{Venues, clock, closes};
 
 const MARKETS_EVERY: Duration = Duration::from_secs(3600);
@@ -44,17 +46,10 @@ impl Bybit {
         HOST.target(&self.venues.endpoints)
     }
 
-    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
-    /// bad signature, which is final only then.
+    /// A signed read.
     pub(super) async fn signed(&self, path: &'static str, params: &[(&str, String)]) -> Result<String, VenueError> {
-        match self.try_signed(path, params).await? {
-            Ok(body) => Ok(body),
-            Err(Fault::Clock { .. } | Fault::Signature { .. }) => {
-                self.offset(Duration::ZERO).await?;
-                self.try_signed(path, params).await?.map_err(Fault::into_error)
-            }
-            Err(fault) => Err(fault.into_error()),
-        }
+        let outcome = clock::retried(|| self.try_signed(path, params), self.offset(Duration::ZERO)).await?;
+        outcome.map_err(Fault::into_error)
     }
 
     async fn try_signed(
@@ -83,7 +78,7 @@ impl Bybit {
         let meter = format!("{} {path}", self.owner);
         // Public reads are metered by the address alone.
         let own = if headers.is_empty() { None } else { sign::granted(path) };
-        let own = own.map(|(budget, per)| Target { base: target.base, meter: &meter, budget, per });
+        let own = own.map(|(budget, per)| target.own(&meter, budget, per));
         let request = Request { target, path: full, headers, body: None, weight: 1, own_meter: own };
         let reply = self.venues.http.send(request).await?;
         match fault::of_body(&reply.body) {
@@ -93,12 +88,9 @@ impl Bybit {
             }
             Some(Fault::Address { .. }) => Err(self.venues.http.silence(target, BAN, true).await),
             Some(fault) => Ok(Err(fault)),
-            None => match reply.status {
-                200..=299 => Ok(Ok(reply.body)),
-                // "Access too frequent", or a country that is not served: asking on makes it worse.
-                403 => Err(self.venues.http.silence(target, BAN, true).await),
-                status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
-            },
+            // "Access too frequent", or a country that is not served: asking on makes it worse.
+            None if reply.status == 403 => Err(self.venues.http.silence(target, BAN, true).await),
+            None => reply.good().map(Ok),
         }
     }
 
@@ -204,21 +196,13 @@ impl Closes for Bybit {
             }
         }
         let inverse = self.closes_of(&format!("USDT{asset}"), minutes).await?.unwrap_or_default();
-        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+        Ok(closes::inverted(inverse))
     }
 }
 
 /// Dollars per unit of an asset, from the markets that there are.
 fn dollars(asset: &str, tickers: &BTreeMap<String, Decimal>) -> Option<Decimal> {
-    if PEGGED.contains(&asset) {
-        return Some(Decimal::ONE);
-    }
-    let price = |market: String| tickers.get(&market).copied().filter(|price| !price.is_zero());
-    ["USDT", "USDC"]
-        .into_iter()
-        .find_map(|dollar| price(format!("{asset}{dollar}")))
-        .or_else(|| Decimal::ONE.checked_div(price(format!("USDT{asset}"))?))
-        .or_else(|| product(price(format!("{asset}BTC"))?, price("BTCUSDT".into())?).ok())
+    by_markets(asset, &["USDT", "USDC"], |base, quote| tickers.get(&format!("{base}{quote}")).copied())
 }
 
 /// GET /v5/market/tickers: last prices. A market whose price cannot be read has none.
@@ -259,16 +243,7 @@ pub fn instruments(endpoint: &str, body: &str) -> Result<Markets, VenueError> {
 pub fn klines(endpoint: &str, body: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
     #[derive(Deserialize)]
     struct Candles {
-        list: Vec<Vec<Text>>,
+        list: Vec<Box<RawValue>>,
     }
-    let candle = |fields: Vec<Text>| {
-        let [open, _, _, _, close, ..] = fields.as_slice() else {
-            return Err(VenueError::unreadable(endpoint, "a candle of fewer than five fields"));
-        };
-        let open = open.0.parse().ok().and_then(Timestamp::from_millis);
-        let open = open.ok_or_else(|| VenueError::unreadable(endpoint, "a candle without an instant"))?;
-        let close: Dec = read(endpoint, &serde_json::Value::from(close.0.as_str()).to_string())?;
-        Ok((open, close.0))
-    };
-    result::<Candles>(endpoint, body)?.list.into_iter().map(candle).collect()
+    closes::candles(endpoint, Candle::MillisClose5, &result::<Candles>(endpoint, body)?.list)
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::markets::{self, Category, Contract, Markets};
-use super::parse::{Sizes, add_fee, fill_id, funding_id, negated, order_ref, primary, side};
+use super::parse::{Sizes, add_fee, fill_id, funding_id, order_ref, primary, side};
 use super::wire::{Maybe, id, said};
-use crate::pricing::{Exchange, Prices};
+use crate::pricing::{Exchange, Prices, negated};
 use crate::venues::wire::{Dec, Millis, Text, blank, parse_each};
 use crate::venues::{Parsed, Record, Role};
 

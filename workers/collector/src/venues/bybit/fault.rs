@@ -4,6 +4,7 @@ use codash_domain::text::clean;
 use serde::Deserialize;
 
 use crate::error::VenueError;
+use crate::venues::fault::VenueFault;
 use crate::venues::wire::Text;
 
 /// An error that Bybit answered with, mostly under HTTP 200.
@@ -65,9 +66,8 @@ pub fn of_body(body: &str) -> Option<Fault> {
     })
 }
 
-impl Fault {
-    /// The error once every remedy has been tried.
-    pub fn into_error(self) -> VenueError {
+impl VenueFault for Fault {
+    fn into_error(self) -> VenueError {
         match self {
             Self::Clock { reason } | Self::Parameter { reason } | Self::TooMany { reason } => VenueError::retry(reason),
             Self::Signature { reason } => VenueError::KeyRefused { reason },
@@ -76,22 +76,15 @@ impl Fault {
         }
     }
 
-    pub fn class(&self) -> &'static str {
+    fn may_be_the_clock(&self) -> bool {
+        matches!(self, Self::Clock { .. } | Self::Signature { .. })
+    }
+
+    fn class(&self) -> &'static str {
         match self {
             Self::Clock { .. } => "clock",
-            Self::Parameter { .. } | Self::TooMany { .. } => "retry",
-            Self::Signature { .. } => "key_refused",
-            Self::Address { .. } => "banned",
-            Self::Error(error) => error.class(),
+            other => other.clone().into_error().class(),
         }
-    }
-
-    pub fn is_retryable(&self) -> bool {
-        self.clone().into_error().is_retryable()
-    }
-
-    pub fn reason(&self) -> String {
-        self.clone().into_error().to_string()
     }
 }
 

@@ -1,16 +1,15 @@
 //! Deposits, withdrawals and transfers of the funding wallet. The unified wallet's side of a
 //! transfer is in the transaction log. These streams bring no events.
 
-use codash_domain::{Asset, CashFlow, FlowKind, Timestamp};
-use rust_decimal::Decimal;
+use codash_domain::{FlowKind, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::FUNDING;
-use super::parse::{negated, sum};
 use super::wire::Maybe;
-use crate::pricing::{Exchange, Prices};
+use crate::pricing::{Prices, negated, sum};
 use crate::venues::Parsed;
+use crate::venues::flow::Flow;
 use crate::venues::wire::{Dec, Meaning, Millis, Text, parse_each};
 
 pub const DEPOSITS: &str = "flows.deposits";
@@ -18,32 +17,11 @@ pub const INTERNAL_DEPOSITS: &str = "flows.internal_deposits";
 pub const WITHDRAWALS: &str = "flows.withdrawals";
 pub const TRANSFERS: &str = "flows.transfers";
 
-/// What a record moved, and when.
-struct Moved<'a> {
-    stream: &'static str,
-    native_id: String,
-    kind: FlowKind,
-    at: Timestamp,
-    coin: &'a str,
-    amount: Decimal,
-}
-
-fn flow(moved: Moved<'_>, raw: &str, prices: &dyn Prices) -> Result<Meaning, String> {
-    if moved.coin.is_empty() {
+fn flow(moved: Flow<'_>, raw: &str, prices: &dyn Prices) -> Result<Meaning, String> {
+    if moved.asset.is_empty() {
         return Err("no coin".into());
     }
-    let value_usd = Exchange::new(prices, moved.at).stated(moved.amount, moved.coin)?;
-    Ok(Meaning::CashFlows(vec![CashFlow {
-        stream: moved.stream,
-        native_id: moved.native_id,
-        kind: moved.kind,
-        occurred_at: moved.at,
-        wallet: FUNDING,
-        asset: Asset::new(moved.coin),
-        amount: moved.amount,
-        value_usd,
-        raw: raw.into(),
-    }]))
+    Ok(Meaning::CashFlows(vec![moved.priced(raw, prices)?]))
 }
 
 /// GET /v5/asset/deposit/query-record. Only what has arrived counts.
@@ -67,12 +45,13 @@ pub fn deposits(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
             return Ok(Meaning::Nothing);
         }
         let id = super::wire::id(row.id.as_ref()).or(super::wire::id(row.tx_id.as_ref())).ok_or("no id")?;
-        let moved = Moved {
+        let moved = Flow {
             stream: DEPOSITS,
             native_id: format!("bybit:deposit:{id}"),
             kind: FlowKind::Deposit,
             at: instant(row.success_at.as_ref())?,
-            coin: &row.coin,
+            wallet: FUNDING,
+            asset: &row.coin,
             amount: row.amount.0,
         };
         flow(moved, raw, prices)
@@ -95,12 +74,13 @@ pub fn internal_deposits(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed 
         if row.status.0 != "2" {
             return Ok(Meaning::Nothing);
         }
-        let moved = Moved {
+        let moved = Flow {
             stream: INTERNAL_DEPOSITS,
             native_id: format!("bybit:internal_deposit:{}", row.id),
             kind: FlowKind::Deposit,
             at: instant(row.created_time.as_ref())?,
-            coin: &row.coin,
+            wallet: FUNDING,
+            asset: &row.coin,
             amount: row.amount.0,
         };
         flow(moved, raw, prices)
@@ -124,12 +104,13 @@ pub fn withdrawals(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         if !matches!(row.status.as_str(), "success" | "BlockchainConfirmed") {
             return Ok(Meaning::Nothing);
         }
-        let moved = Moved {
+        let moved = Flow {
             stream: WITHDRAWALS,
             native_id: format!("bybit:withdrawal:{}", row.withdraw_id),
             kind: FlowKind::Withdrawal,
             at: row.create_time.0,
-            coin: &row.coin,
+            wallet: FUNDING,
+            asset: &row.coin,
             amount: negated(sum([row.amount.0, row.withdraw_fee.or_zero()])?),
         };
         flow(moved, raw, prices)
@@ -154,12 +135,13 @@ pub fn transfers(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
         if row.status != "SUCCESS" || out == in_ {
             return Ok(Meaning::Nothing);
         }
-        let moved = Moved {
+        let moved = Flow {
             stream: TRANSFERS,
             native_id: format!("bybit:transfer:{}", row.transfer_id),
             kind: FlowKind::Transfer,
             at: row.timestamp.0,
-            coin: &row.coin,
+            wallet: FUNDING,
+            asset: &row.coin,
             amount: if out { negated(row.amount.0) } else { row.amount.0 },
         };
         flow(moved, raw, prices)
@@ -176,6 +158,8 @@ fn instant(text: Option<&Text>) -> Result<Timestamp, String> {
 
 #[cfg(test)]
 mod tests {
+    use codash_domain::CashFlow;
+
     use super::*;
     use crate::pricing::PriceBook;
     use crate::venues::wire::rows;

@@ -37,9 +37,9 @@ use self::parse::LOG;
 use self::streams::{FEEDS, Feed, HORIZON_MILLIS, Reply, TokenCursor};
 use super::holdings::Holdings;
 use super::paging::{cursor, stored};
-use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
+use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues, hmac};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, needs};
 
 /// The wallet that trades.
 const UNIFIED: &str = "unified";
@@ -89,7 +89,7 @@ impl Bybit {
         if secret.expose_secret().contains("-----BEGIN") {
             return Err(VenueError::KeyRefused { reason: "only HMAC keys are supported, not RSA".into() });
         }
-        let owner = sign::owner(&key);
+        let owner = hmac::key_name(&key);
         Ok(Self { venues, key, secret, owner })
     }
 
@@ -189,16 +189,11 @@ impl Bybit {
             let mut all = state::wallet(&wallet, prices, now)?;
             let positions = held.iter().map(|(category, rows)| state::positions(rows, Some(category), prices, now));
             for part in std::iter::once(state::funding(&fund, prices, now)?).chain(positions) {
-                all.nav_usd = all.nav_usd + part.nav_usd;
-                all.balances.extend(part.balances);
-                all.positions.extend(part.positions);
-                all.unreadable.extend(part.unreadable);
-                part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
+                all.join(part);
             }
             Ok(all)
         };
-        let mut assets: Vec<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(read);
         let book = self.prices_now(&assets).await?;
         Ok((read(&book)?, book))
     }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::log_types::{Kind, kind};
 use super::markets::{self, Category, Markets};
 use super::wire::{Maybe, id, said};
-use crate::pricing::{Exchange, Prices, product};
+use crate::pricing::{Exchange, Prices, negated, product, sum};
 use crate::venues::wire::{Meaning, Millis, Text, blank, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
@@ -85,15 +85,6 @@ impl Sizes {
         };
         Ok(())
     }
-}
-
-pub(super) fn negated(amount: Decimal) -> Decimal {
-    if amount.is_zero() { Decimal::ZERO } else { -amount }
-}
-
-pub(super) fn sum(parts: impl IntoIterator<Item = Decimal>) -> Result<Decimal, String> {
-    let sum = parts.into_iter().try_fold(Decimal::ZERO, |sum, part| sum.checked_add(part));
-    sum.ok_or_else(|| "the sum does not fit".into())
 }
 
 /// GET /v5/account/transaction-log.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::markets::{self, Category};
-use super::parse::{Sizes, session_id, side, sum};
+use super::parse::{Sizes, session_id, side};
 use super::wire::Maybe;
-use crate::pricing::{Exchange, Prices, product};
+use crate::pricing::{Exchange, Prices, negated, product, sum};
 use crate::venues::wire::{Dec, Millis, Text, blank, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
@@ -62,7 +62,7 @@ impl Closed {
             "Buy" => false,
             other => return Err(format!("unknown side {other:?}")),
         };
-        Ok(if closes_long == is_inverse { super::parse::negated(rise) } else { rise })
+        Ok(if closes_long == is_inverse { negated(rise) } else { rise })
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use codash_domain::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use secrecy::SecretString;
 
 use crate::error::VenueError;
+use crate::venues::hmac;
 use crate::venues::reads::{Listed, Read};
+use crate::venues::wire::query_keeping;
 
 /// Everything that is ever sent to Bybit: reads, all of them. The signer refuses the rest.
 pub const READS: &[Read] = &[
@@ -50,36 +50,15 @@ pub fn granted(path: &str) -> Option<(u32, Duration)> {
     })
 }
 
-/// Names a key's meters without showing the key.
-pub fn owner(key: &str) -> String {
-    let digest = Sha256::digest(key.as_bytes());
-    hex::encode(digest.get(..8).unwrap_or_default())
-}
-
 /// Parameters as they go over the wire. What the venue gave out percent-encoded (its page cursors)
 /// goes back as it came: a `%` is not encoded again.
 pub fn query(params: &[(&str, String)]) -> String {
-    let pair = |(name, value): &(&str, String)| format!("{name}={}", encoded(value));
-    params.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-fn encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~%=:,/+".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    query_keeping("%=:,/+", params)
 }
 
 /// Path and query of a read.
 pub fn full_path(read: Listed<'_>, params: &[(&str, String)]) -> String {
-    let path = read.path();
-    if params.is_empty() { path.into() } else { format!("{path}?{}", query(params)) }
+    read.with_query(&query(params))
 }
 
 /// A request ready to go: path with query, and the headers that sign it.
@@ -97,7 +76,7 @@ pub fn signed(
     secret: &SecretString,
 ) -> Result<Signed, VenueError> {
     let timestamp = now.millis().to_string();
-    let signature = signature(secret, &format!("{timestamp}{key}{RECV_WINDOW}{}", query(params)))?;
+    let signature = hmac::sha256_hex(secret, &format!("{timestamp}{key}{RECV_WINDOW}{}", query(params)))?;
     let headers = vec![
         ("X-BAPI-API-KEY", key.to_owned()),
         ("X-BAPI-TIMESTAMP", timestamp),
@@ -105,14 +84,6 @@ pub fn signed(
         ("X-BAPI-SIGN", signature),
     ];
     Ok(Signed { path: full_path(read, params), headers })
-}
-
-/// Hex HMAC-SHA256 of time, key, window and the query exactly as sent.
-pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
-    mac.update(payload.as_bytes());
-    Ok(hex::encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]
@@ -158,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_meter_does_not_name_the_key() {
-        assert_eq!(owner("the-key").len(), 16);
-        assert_ne!(owner("the-key"), owner("another"));
+        assert_eq!(hmac::key_name("the-key").len(), 16);
+        assert_ne!(hmac::key_name("the-key"), hmac::key_name("another"));
     }
 }

@@ -11,9 +11,9 @@ use super::markets::{self, Category};
 use super::wire::{Maybe, listing, result, said};
 use super::{FUNDING, UNIFIED};
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded, product};
+use crate::pricing::{Prices, bounded, product, worth};
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, Text, record, unreadable};
+use crate::venues::wire::{Dec, Text};
 
 /// Balances below this many places of a derived size are rounded.
 const SIZE_SCALE: u32 = 10;
@@ -30,7 +30,7 @@ pub fn wallet(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holding
         coin: Vec<Box<RawValue>>,
     }
     let accounts = listing("/v5/account/wallet-balance", body)?.rows;
-    let mut holdings = each(&accounts, |holdings, account: Account| {
+    let mut holdings = Holdings::of_each(&accounts, |holdings, account: Account| {
         let name = match account.account_type.as_deref() {
             Some("SPOT") => "spot",
             Some("CONTRACT") => "contract",
@@ -39,13 +39,13 @@ pub fn wallet(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holding
         match account.total_equity.0 {
             Some(equity) => {
                 holdings.add_equity(equity)?;
-                let coins = each(&account.coin, |part, coin: Coin| part_of_equity(part, name, &coin));
+                let coins = Holdings::of_each(&account.coin, |part, coin: Coin| part_of_equity(part, name, &coin));
                 holdings.balances.extend(coins.balances);
                 holdings.unreadable.extend(coins.unreadable);
             }
             // Accounts from before unification state no total.
             None => {
-                let coins = each(&account.coin, |part, coin: Coin| {
+                let coins = Holdings::of_each(&account.coin, |part, coin: Coin| {
                     part.add_balance(name, &coin.coin, coin.total()?, prices.usd(&coin.coin, now))
                 });
                 holdings.add_equity(coins.nav_usd.0)?;
@@ -112,7 +112,7 @@ pub fn funding(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdin
         wallet_balance: Dec,
     }
     let rows = listing("/v5/asset/transfer/query-account-coins-balance", body)?.rows;
-    Ok(each(&rows, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows, |holdings, row: Row| {
         holdings.add_balance(FUNDING, &row.coin, row.wallet_balance.0, prices.usd(&row.coin, now))
     }))
 }
@@ -142,7 +142,7 @@ struct PositionRow {
 
 /// GET /v5/position/list. Flat rows are no positions.
 pub fn positions(rows: &[Box<RawValue>], category: Option<&str>, prices: &dyn Prices, now: Timestamp) -> Holdings {
-    each(rows, |holdings, row: PositionRow| {
+    Holdings::of_each(rows, |holdings, row: PositionRow| {
         let size = row.size.or_zero().abs();
         let is_short = match said(row.side.as_deref()) {
             _ if size.is_zero() => return Ok(()),
@@ -180,14 +180,14 @@ fn position(
     };
     let (qty, notional) = if contract.is_inverse {
         let coins = mark.and_then(|mark| size.checked_div(mark)).ok_or("no markPrice")?;
-        (coins.round_dp_with_strategy(SIZE_SCALE, RoundingStrategy::MidpointNearestEven), dollars(size, Decimal::ONE)?)
+        (coins.round_dp_with_strategy(SIZE_SCALE, RoundingStrategy::MidpointNearestEven), worth(size, Decimal::ONE)?)
     } else {
         let at_mark = match (mark, row.position_value.0) {
             (Some(mark), _) => product(size, mark)?,
             (None, Some(value)) => value.abs(),
             (None, None) => return Err("neither markPrice nor positionValue".into()),
         };
-        (size, dollars(at_mark, per_money)?)
+        (size, worth(at_mark, per_money)?)
     };
     let profit = row.unrealised_pnl.0.ok_or("no unrealisedPnl")?;
     let leg = match row.position_idx.as_ref().map(|idx| idx.0.as_str()) {
@@ -205,7 +205,7 @@ fn position(
         entry_price: entry.map(Price::new),
         mark_price: row.mark_price.0.map(Price::new),
         notional_usd: notional,
-        unrealized_pnl_usd: dollars(profit, per_money)?,
+        unrealized_pnl_usd: worth(profit, per_money)?,
     });
     Ok(())
 }
@@ -276,25 +276,6 @@ pub fn generation(body: &str) -> Result<i64, VenueError> {
     const ENDPOINT: &str = "/v5/account/info";
     let status = result::<Info>(ENDPOINT, body)?.unified_margin_status;
     status.0.parse().map_err(|_| VenueError::unreadable(ENDPOINT, "unifiedMarginStatus is no number"))
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-fn each<T: serde::de::DeserializeOwned>(
-    rows: &[Box<RawValue>],
-    add: impl Fn(&mut Holdings, T) -> Result<(), String>,
-) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ async fn a_signed_read_carries_the_servers_time_and_the_key_and_covers_the_query
     assert_eq!((header("x-bapi-api-key").as_str(), header("x-bapi-recv-window").as_str()), ("the-key", "5000"));
     assert_eq!(header("x-bapi-timestamp"), SERVER.to_string());
     let payload = format!("{SERVER}the-key5000{}", signed.query);
-    assert_eq!(header("x-bapi-sign"), sign::signature(&"the-secret".into(), &payload).unwrap());
+    assert_eq!(header("x-bapi-sign"), crate::venues::hmac::sha256_hex(&"the-secret".into(), &payload).unwrap());
     assert!(!mock.asked()[0].headers.contains("x-bapi"), "a public read shows no key");
     assert_eq!(signed.param("accountType").as_deref(), Some("UNIFIED"));
 }

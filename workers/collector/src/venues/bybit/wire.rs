@@ -1,14 +1,12 @@
 //! How Bybit writes things down: an envelope around everything, and `""` for what is not there.
 
-use codash_domain::money::parse_decimal;
 use rust_decimal::Decimal;
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::VenueError;
-use crate::venues::wire::{Text, read};
+use crate::venues::wire::{Text, maybe_dec, read};
 
 /// An exact decimal that may be absent: missing, `null` and `""` are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,14 +20,7 @@ impl Maybe {
 
 impl<'de> Deserialize<'de> for Maybe {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = match Value::deserialize(deserializer)? {
-            Value::Null => return Ok(Self(None)),
-            Value::String(text) if text.trim().is_empty() => return Ok(Self(None)),
-            Value::String(text) => text,
-            Value::Number(number) => number.to_string(),
-            other => return Err(D::Error::custom(format!("expected a decimal, got {other}"))),
-        };
-        parse_decimal(&text).map(|number| Self(Some(number))).map_err(D::Error::custom)
+        maybe_dec(deserializer).map(Self)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Recorded Coinbase replies, by endpoint.
 
-use codash_domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::markets::Contracts;
@@ -84,25 +83,15 @@ fn is_of(pattern: &str, endpoint: &str) -> bool {
 pub fn read(case: &Case) -> Result<Lines, String> {
     let endpoint = case.endpoint.strip_prefix("/api/v3/brokerage").unwrap_or(&case.endpoint);
     let endpoint = endpoint.split('?').next().unwrap_or(endpoint);
-    let reader = READERS.iter().find(|(pattern, _)| is_of(pattern, endpoint)).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.iter().any(|pattern| is_of(pattern, endpoint)) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for coinbase {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let patterns = READERS.iter().map(|(pattern, _)| pattern).chain(NO_MEANING);
+    let name = patterns.copied().find(|pattern| is_of(pattern, endpoint)).unwrap_or(endpoint);
+    let reader = case.reader(name, READERS, NO_MEANING)?;
     // A text that is no JSON cannot be recorded as a response: it is null.
     let refusal = (case.body().trim() == "null").then(|| fault::of_body("Unauthorized")).flatten();
     if let Some(fault) = refusal.or_else(|| fault::of_body(case.body())) {
-        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+        return Ok(Lines::fault(&fault));
     }
-    match reader {
-        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 fn fills(case: &Case) -> Result<Lines, VenueError> {
@@ -111,22 +100,22 @@ fn fills(case: &Case) -> Result<Lines, VenueError> {
 }
 
 fn accounts(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::accounts(case.body(), &case.prices(), now())?.0))
+    Ok(Lines::equity(&state::accounts(case.body(), &case.prices(), Case::now())?.0))
 }
 
 /// One of the accounts.
 fn account(case: &Case) -> Result<Lines, VenueError> {
     let reply: Value = read_body(&case.endpoint, case.body())?;
     let list = json!({ "accounts": [reply.get("account").unwrap_or(&reply)] });
-    Ok(Lines::equity(&state::accounts(&list.to_string(), &case.prices(), now())?.0))
+    Ok(Lines::equity(&state::accounts(&list.to_string(), &case.prices(), Case::now())?.0))
 }
 
 fn portfolio(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::breakdown(case.body(), &case.prices(), now())?.holdings))
+    Ok(Lines::equity(&state::breakdown(case.body(), &case.prices(), Case::now())?.holdings))
 }
 
 fn cfm_balance(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&derivatives::cfm_balance(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&derivatives::cfm_balance(case.body(), &case.prices(), Case::now())?))
 }
 
 fn exposure(read: impl Fn(&str) -> Result<Holdings, VenueError>, body: &str) -> Result<Lines, VenueError> {
@@ -140,28 +129,24 @@ fn cfm_positions(case: &Case) -> Result<Lines, VenueError> {
         Some(position) => json!({ "positions": [position] }).to_string(),
         None => case.body().to_owned(),
     };
-    exposure(|body| derivatives::cfm_positions(body, &Contracts::default(), &case.prices(), now()), &list)
+    exposure(|body| derivatives::cfm_positions(body, &Contracts::default(), &case.prices(), Case::now()), &list)
 }
 
 fn intx_positions(case: &Case) -> Result<Lines, VenueError> {
-    exposure(|body| derivatives::intx_positions(body, &case.prices(), now()), case.body())
+    exposure(|body| derivatives::intx_positions(body, &case.prices(), Case::now()), case.body())
 }
 
 fn intx_balances(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&derivatives::intx_balances(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&derivatives::intx_balances(case.body(), &case.prices(), Case::now())?))
 }
 
 fn intx_portfolio(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&derivatives::intx_portfolio(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&derivatives::intx_portfolio(case.body(), &case.prices(), Case::now())?))
 }
 
 fn key_permissions(case: &Case) -> Result<Lines, VenueError> {
     let rights = state::rights(case.body())?;
-    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
-    if !rights.missing.is_empty() {
-        told["missing"] = json!(rights.missing);
-    }
-    Ok(Lines::one("permissions", told))
+    Ok(Lines::permissions(&rights.excess, &rights.missing))
 }
 
 /// Prices by product, and our name of each.
@@ -185,18 +170,17 @@ fn listed(products: Vec<markets::Product>) -> Lines {
 
 /// Closes by the instant at which their interval opens.
 fn candles(case: &Case) -> Result<Lines, VenueError> {
-    let closes = markets::candles(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(markets::candles(&case.endpoint, case.body())?))
 }
 
 fn wallets(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::wallets(case.body(), &case.prices(), now())?.1))
+    Ok(Lines::equity(&state::wallets(case.body(), &case.prices(), Case::now())?.1))
 }
 
 fn wallet(case: &Case) -> Result<Lines, VenueError> {
     let reply: Value = read_body(&case.endpoint, case.body())?;
     let list = json!({ "data": [reply.get("data").unwrap_or(&reply)] });
-    Ok(Lines::equity(&state::wallets(&list.to_string(), &case.prices(), now())?.1))
+    Ok(Lines::equity(&state::wallets(&list.to_string(), &case.prices(), Case::now())?.1))
 }
 
 /// Recorded in whatever order; one alone is answered as an object.

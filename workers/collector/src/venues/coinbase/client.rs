@@ -18,6 +18,7 @@ use crate::http::{Request, Target};
 use crate::pricing::{MINUTE_MILLIS, Need, PEGGED, PriceBook};
 use crate::venues::clock::CLOCK_EVERY;
 use crate::venues::closes::Closes;
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
 use crate::venues::wire::{Millis, query, read};
 use crate::venues::{Venues, clock, closes};
@@ -57,20 +58,13 @@ impl Coinbase {
         self.told(path, params).await?.map_err(Fault::into_error)
     }
 
-    /// A read whose refusal means something. A refused token earns one look at the server's clock and
-    /// one new token.
+    /// A read whose refusal means something.
     pub(super) async fn told(
         &self,
         path: &str,
         params: &[(&str, String)],
     ) -> Result<Result<String, Fault>, VenueError> {
-        match self.try_signed(path, params).await? {
-            Err(Fault::Token { .. }) => {
-                self.offset(Duration::ZERO).await?;
-                self.try_signed(path, params).await
-            }
-            other => Ok(other),
-        }
+        clock::retried(|| self.try_signed(path, params), self.offset(Duration::ZERO)).await
     }
 
     async fn try_signed(&self, path: &str, params: &[(&str, String)]) -> Result<Result<String, Fault>, VenueError> {
@@ -81,7 +75,7 @@ impl Coinbase {
         let is_older = path.starts_with("/v2/");
         let (kind, budget, per) = if is_older { ("v2", 10_000, HOUR) } else { ("v3", 30, SECOND) };
         let meter = format!("{} {kind} {}", HOST.setting, self.name);
-        let own_meter = Some(Target { meter: &meter, budget, per, ..self.target() });
+        let own_meter = Some(self.target().own(&meter, budget, per));
         let headers = vec![("authorization", format!("Bearer {token}"))];
         self.ask(listed, params, headers, own_meter).await
     }
@@ -99,10 +93,7 @@ impl Coinbase {
         headers: Vec<(&'static str, String)>,
         own_meter: Option<Target<'_>>,
     ) -> Result<Result<String, Fault>, VenueError> {
-        let path = match params {
-            [] => listed.path().to_owned(),
-            _ => format!("{}?{}", listed.path(), query(params)),
-        };
+        let path = listed.with_query(&query(params));
         // The address's own meter is one of public reads.
         let weight = u32::from(sign::is_public(listed.path()));
         let request = Request { target: self.target(), path, headers, body: None, weight, own_meter };
@@ -285,10 +276,7 @@ impl Closes for Coinbase {
         let tickers = self.tickers().await?;
         let Some((product, is_inverse)) = priced_by(asset, &tickers) else { return Ok(vec![]) };
         let closes = self.closes_of(&product, minutes).await?;
-        if !is_inverse {
-            return Ok(closes);
-        }
-        Ok(closes.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+        Ok(if is_inverse { closes::inverted(closes) } else { closes })
     }
 }
 

@@ -1,15 +1,15 @@
 //! What Coinbase states of US futures (CFM) and perpetuals (INTX): pure, by the NAV rules of the venue
 //! notes.
 
-use codash_domain::{Position, Price, Qty, Timestamp, Usd};
+use codash_domain::{Position, Price, Qty, Timestamp};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::markets::{self, Contracts, Market};
-use super::state::{Money, add_equity, each, sum};
+use super::state::{Money, add_equity};
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded, product};
+use crate::pricing::{Prices, product, sum, worth};
 use crate::venues::holdings::Holdings;
 use crate::venues::wire::{Dec, Text, filled, read};
 
@@ -30,7 +30,7 @@ pub fn cfm_balance(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Ho
     }
     let reply: Reply = read(ENDPOINT, body)?;
     let rows: Vec<Box<RawValue>> = reply.balance_summary.into_iter().collect();
-    Ok(each(&rows, |holdings, row: Summary| {
+    Ok(Holdings::of_each(&rows, |holdings, row: Summary| {
         let open = row.unrealized_pnl.map_or(Decimal::ZERO, |open| open.value);
         let total = sum([row.cfm_usd_balance.value, open])?;
         holdings.add_balance("cfm", "USD", total, prices.usd("USD", now))
@@ -75,7 +75,7 @@ pub fn cfm_positions(
         contract_size: Option<Dec>,
     }
     let reply: Reply = read(ENDPOINT, body)?;
-    Ok(each(&reply.positions.unwrap_or_default(), |holdings, row: Row| {
+    Ok(Holdings::of_each(&reply.positions.unwrap_or_default(), |holdings, row: Row| {
         if row.number_of_contracts.0.is_zero() {
             return Ok(());
         }
@@ -129,7 +129,7 @@ pub fn intx_positions(body: &str, prices: &dyn Prices, now: Timestamp) -> Result
     }
     let reply: Reply = read(ENDPOINT, body)?;
     let rows: Vec<Box<RawValue>> = reply.positions.unwrap_or_default().into_iter().chain(reply.position).collect();
-    Ok(each(&rows, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows, |holdings, row: Row| {
         if row.net_size.0.is_zero() {
             return Ok(());
         }
@@ -180,8 +180,8 @@ impl Facts {
             qty: Qty::new(self.qty),
             entry_price: self.entry.map(price),
             mark_price: self.mark.map(price),
-            notional_usd: dollars(self.notional.value, per_notional)?,
-            unrealized_pnl_usd: dollars(self.profit.value, per_profit)?,
+            notional_usd: worth(self.notional.value, per_notional)?,
+            unrealized_pnl_usd: worth(self.profit.value, per_profit)?,
         });
         Ok(())
     }
@@ -215,7 +215,7 @@ pub fn intx_balances(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<
     let reply: Reply = read(ENDPOINT, body)?;
     let portfolios = reply.portfolio_balances.unwrap_or_default().into_iter();
     let rows: Vec<Box<RawValue>> = portfolios.flat_map(|portfolio| portfolio.balances.unwrap_or_default()).collect();
-    Ok(each(&rows, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows, |holdings, row: Row| {
         let asset = row.asset.asset_name.or(row.asset.asset_id.map(|id| id.0)).ok_or("a balance of no asset")?;
         holdings.add_balance("intx", &asset, row.quantity.0, prices.usd(&asset, now))
     }))
@@ -245,14 +245,10 @@ pub fn intx_portfolio(body: &str, prices: &dyn Prices, now: Timestamp) -> Result
     if rows.is_empty() {
         return Err(VenueError::unreadable(ENDPOINT, "neither a summary nor a portfolio"));
     }
-    Ok(each(&rows, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows, |holdings, row: Row| {
         let equity = row.total_balance.ok_or("no total_balance")?;
         add_equity(holdings, &equity, prices, now)
     }))
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::VenueError;
+use crate::venues::fault::VenueFault;
 
 /// An error that Coinbase answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +92,8 @@ pub fn of_reply(status: u16, body: &str) -> Option<Fault> {
     }
 }
 
-impl Fault {
-    /// The error once every remedy has been tried.
-    pub fn into_error(self) -> VenueError {
+impl VenueFault for Fault {
+    fn into_error(self) -> VenueError {
         match self {
             Self::Token { reason } => VenueError::KeyRefused { reason },
             Self::Missing { reason } => VenueError::unreadable("what was asked for", reason),
@@ -101,19 +101,18 @@ impl Fault {
         }
     }
 
-    pub fn class(&self) -> &'static str {
+    fn may_be_the_clock(&self) -> bool {
+        matches!(self, Self::Token { .. })
+    }
+
+    fn class(&self) -> &'static str {
         match self {
-            Self::Token { .. } => "key_refused",
             Self::Missing { .. } => "not_found",
-            Self::Error(error) => error.class(),
+            other => other.clone().into_error().class(),
         }
     }
 
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Error(error) if error.is_retryable())
-    }
-
-    pub fn reason(&self) -> String {
+    fn reason(&self) -> String {
         match self {
             Self::Token { reason } | Self::Missing { reason } => reason.clone(),
             Self::Error(VenueError::PermissionMissing { reason } | VenueError::Retry { reason, .. }) => reason.clone(),

@@ -27,13 +27,15 @@ pub use client::Coinbase;
 pub use sign::READS;
 
 use self::parse::{FILLS, TRANSACTIONS};
-use self::streams::{FillCursor, WalletCursor};
+use self::streams::WalletCursor;
 use super::holdings::Holdings;
-use super::paging::{self, Span, TimeCursor, cursor};
+use super::paging::{self, PagedCursor, Span, cursor};
 use super::wire::{Text, filled, read};
-use super::{Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues};
+use super::{
+    Attestation, Credentials, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, Venues, family,
+};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, needs};
 
 static HOST: Host = Host {
     setting: "CODASH_VENUE_COINBASE_URL",
@@ -78,20 +80,20 @@ impl Coinbase {
     async fn fills(&self, stored: &Value) -> Result<Page, VenueError> {
         const PATH: &str = "/api/v3/brokerage/orders/historical/fills";
         let now = self.server_now().await?.millis();
-        let at = cursor(stored, FillCursor::start)?;
-        let window = at.window(now);
+        let at = cursor(stored, || PagedCursor::starting_at(0))?;
+        let window = streams::fills_window(&at, now);
         let (from, to) = asked_span(window);
         let mut params = vec![
             ("start_sequence_timestamp", from),
             ("end_sequence_timestamp", to),
             ("limit", streams::FILLS_LIMIT.to_string()),
         ];
-        params.extend(at.after.clone().map(|token| ("cursor", token)));
+        params.extend(at.next.clone().map(|token| ("cursor", token)));
         let (rows, next) = fill_rows(PATH, &self.signed(PATH, &params).await?)?;
         let parsed = self.priced_fills(&rows).await?;
         let times: Vec<i64> = parsed.records.iter().map(|record| record.event.occurred_at.millis()).collect();
         let mut page = Page { parsed, ..Page::default() };
-        streams::after_fills(&mut page, &at, now, &times, next, rows.len())?;
+        at.turn(&mut page, PATH, (window, now), &times, streams::next_fills(next, rows.len()))?;
         Ok(page)
     }
 
@@ -267,13 +269,8 @@ fn transaction_rows(endpoint: &str, body: &str) -> Result<(Vec<Box<RawValue>>, b
 impl VenueAccount for Coinbase {
     async fn attest(&self) -> Result<Attestation, VenueError> {
         let rights = self.rights().await?;
-        if !rights.excess.is_empty() {
-            return Ok(Attestation::TooPowerful { rights: rights.excess });
-        }
-        if !rights.missing.is_empty() {
-            return Err(VenueError::PermissionMissing {
-                reason: format!("the key needs {}", rights.missing.join(", ")),
-            });
+        if let Some(refusal) = Attestation::refusal(rights.excess, &rights.missing)? {
+            return Ok(refusal);
         }
         let kind = match rights.portfolio_type.as_deref() {
             Some("INTX") => "perpetuals_portfolio",
@@ -293,9 +290,9 @@ impl VenueAccount for Coinbase {
     }
 
     fn plan(&self, stream: &str) -> Option<StreamPlan> {
-        let (order, minutes) = match stream.split_once(':') {
-            None if stream == FILLS => (0, 1),
-            Some((TRANSACTIONS, wallet)) if !wallet.is_empty() => (1, 30),
+        let (order, minutes) = match family(stream) {
+            (FILLS, None) => (0, 1),
+            (TRANSACTIONS, Some(wallet)) if !wallet.is_empty() => (1, 30),
             _ => return None,
         };
         // Coinbase keeps everything.
@@ -303,17 +300,16 @@ impl VenueAccount for Coinbase {
     }
 
     async fn page(&self, stream: &str, cursor: &Value) -> Result<Page, VenueError> {
-        match stream.split_once(':') {
-            None if stream == FILLS => self.fills(cursor).await,
-            Some((TRANSACTIONS, wallet)) => self.transactions(wallet, cursor).await,
+        match family(stream) {
+            (FILLS, None) => self.fills(cursor).await,
+            (TRANSACTIONS, Some(wallet)) => self.transactions(wallet, cursor).await,
             _ => Err(VenueError::unreadable(stream, "no such stream")),
         }
     }
 
     fn again(&self, stream: &str, from: Timestamp) -> Option<Value> {
         // Wallets are read anew from their anchor every time.
-        let cursor = FillCursor { time: TimeCursor::starting_at(from.millis()), after: None };
-        (stream == FILLS).then(|| paging::stored(&cursor))
+        (stream == FILLS).then(|| paging::stored(&PagedCursor::starting_at(from.millis())))
     }
 
     async fn reread(&self, stream: &str, records: &[Box<RawValue>]) -> Result<Parsed, VenueError> {
@@ -326,9 +322,7 @@ impl VenueAccount for Coinbase {
 
     async fn snapshot(&self) -> Result<(Snapshot, Vec<String>), VenueError> {
         let parts = self.parts().await?;
-        let mut assets: Vec<String> =
-            needs(|prices| parts.holdings(prices)).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(|prices| parts.holdings(prices));
         let book = self.prices_now(&assets).await?;
         let snapshot = parts.holdings(&book)?.into_snapshot("the balances", parts.now, &book)?;
         // The perpetuals portfolio has no wallets of the older API.

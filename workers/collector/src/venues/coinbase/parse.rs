@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::markets::{self, Contracts, Market};
-use crate::pricing::{Exchange, Prices, product};
+use crate::pricing::{Exchange, Prices, negated, product};
 use crate::venues::wire::{Dec, Meaning, Text, blank, filled, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
@@ -113,10 +113,6 @@ fn fill_record(fill: Fill, raw: &str, contracts: &Contracts, prices: &dyn Prices
     event.native_symbol = Some(fill.product_id);
     event.unpriced = exchange.unpriced;
     Ok(Record { event, role: Role::Primary })
-}
-
-fn negated(amount: Decimal) -> Decimal {
-    if amount.is_zero() { Decimal::ZERO } else { -amount }
 }
 
 /// The products that a page of fills names.

@@ -2,15 +2,15 @@
 
 use codash_domain::Timestamp;
 use rust_decimal::Decimal;
-use serde::de::{DeserializeOwned, Error};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::VenueError;
-use crate::pricing::{Prices, product};
+use crate::pricing::{Prices, product, sum};
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, Text, filled, read, record, unreadable};
+use crate::venues::wire::{Dec, Text, filled, read};
 
 /// An amount of money in any of the ways that Coinbase writes one: `{value, currency}`, `{amount,
 /// currency}`, both of two currencies, or a bare number.
@@ -92,7 +92,7 @@ pub fn accounts(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<(Hold
         hold: Option<Money>,
     }
     let reply: Reply = read("/api/v3/brokerage/accounts", body)?;
-    let holdings = each(&reply.accounts, |holdings, row: Row| {
+    let holdings = Holdings::of_each(&reply.accounts, |holdings, row: Row| {
         let held = row.hold.map_or(Decimal::ZERO, |hold| hold.value);
         let total = sum([row.available_balance.value, held])?;
         let asset = row.available_balance.currency.or(row.currency).ok_or("a balance of no currency")?;
@@ -188,7 +188,7 @@ pub fn wallets(
         let named: Named = read(ENDPOINT, raw.get())?;
         wallets.push(Wallet { id: named.id.0, is_used: named.created_at.is_some() });
     }
-    let holdings = each(&reply.data, |holdings, row: Row| {
+    let holdings = Holdings::of_each(&reply.data, |holdings, row: Row| {
         let asset = row.balance.currency.ok_or("a balance of no currency")?;
         let wallet = if row.kind.as_deref() == Some("vault") { "vault" } else { "spot" };
         holdings.add_balance(wallet, &asset, row.balance.value, prices.usd(&asset, now))
@@ -243,28 +243,6 @@ pub fn rights(body: &str) -> Result<Rights, VenueError> {
     let missing = if flags.get("can_view").is_some_and(is_on) { vec![] } else { vec!["can_view".into()] };
     let text = |name: &str| flags.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(Into::into);
     Ok(Rights { excess, missing, portfolio: text("portfolio_uuid"), portfolio_type: text("portfolio_type") })
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-pub(super) fn each<T: DeserializeOwned>(
-    rows: &[Box<RawValue>],
-    add: impl Fn(&mut Holdings, T) -> Result<(), String>,
-) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-pub(super) fn sum(parts: impl IntoIterator<Item = Decimal>) -> Result<Decimal, String> {
-    parts
-        .into_iter()
-        .try_fold(Decimal::ZERO, |sum, part| sum.checked_add(part))
-        .ok_or_else(|| "the sum does not fit".into())
 }
 
 #[cfg(test)]

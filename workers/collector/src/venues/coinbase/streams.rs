@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::parse::Progress;
 use crate::error::VenueError;
 use crate::venues::Page;
-use crate::venues::paging::{DAY_MILLIS, OVERLAP_MILLIS, Span, TimeCursor, stored};
+use crate::venues::paging::{DAY_MILLIS, OVERLAP_MILLIS, PagedCursor, Span, stored};
 
 /// Fills in one reply.
 pub const FILLS_LIMIT: usize = 100;
@@ -18,51 +18,15 @@ const FIRST_MILLIS: i64 = 1_338_508_800_000;
 /// A transaction that is pending longer than this is not waited for any more.
 const PATIENCE_MILLIS: i64 = 45 * DAY_MILLIS;
 
-/// Where fills stand: a window of time that the venue numbers pages of, by a token of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FillCursor {
-    pub time: TimeCursor,
-    /// Where the window's next page starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
+/// The window of fills to ask for.
+pub fn fills_window(at: &PagedCursor, now: i64) -> Span {
+    let longest = if at.time.from < FIRST_MILLIS { FIRST_MILLIS } else { WINDOW_MILLIS };
+    at.time.window(longest, now)
 }
 
-impl FillCursor {
-    pub fn start() -> Self {
-        Self { time: TimeCursor::starting_at(0), after: None }
-    }
-
-    pub fn window(&self, now: i64) -> Span {
-        let longest = if self.time.from < FIRST_MILLIS { FIRST_MILLIS } else { WINDOW_MILLIS };
-        self.time.window(longest, now)
-    }
-}
-
-/// After a page of fills. The newest come first: a window is complete with its last page, and only
-/// then is anything of it covered.
-pub fn after_fills(
-    page: &mut Page,
-    cursor: &FillCursor,
-    now: i64,
-    times: &[i64],
-    next: Option<String>,
-    rows: usize,
-) -> Result<(), VenueError> {
-    let window = cursor.window(now);
-    if let Some(next) = next.filter(|_| rows > 0) {
-        if cursor.after.as_ref() == Some(&next) {
-            return Err(VenueError::unreadable("the fills", "a cursor that does not advance"));
-        }
-        let time = cursor.time.next_page(window, times);
-        page.cursor = stored(&FillCursor { time, after: Some(next) });
-        page.more = true;
-        return Ok(());
-    }
-    let (time, more) = cursor.time.after(window, now, times);
-    page.cursor = stored(&FillCursor { time, after: None });
-    page.covered = window.covered();
-    page.more = more;
-    Ok(())
+/// Where the window's next page of fills starts. A token that comes with nothing leads nowhere.
+pub fn next_fills(token: Option<String>, rows: usize) -> Option<String> {
+    token.filter(|_| rows > 0)
 }
 
 /// Where the transactions of a wallet stand, oldest first, by id.
@@ -133,25 +97,27 @@ mod tests {
     #[test]
     fn a_window_of_fills_is_covered_with_its_last_page_only() {
         let mut page = Page::default();
-        let start = FillCursor { time: TimeCursor::starting_at(NOW - DAY_MILLIS), after: None };
-        after_fills(&mut page, &start, NOW, &[NOW - 5], Some("t1".into()), 100).unwrap();
+        let start = PagedCursor::starting_at(NOW - DAY_MILLIS);
+        let window = fills_window(&start, NOW);
+        start.turn(&mut page, "x", (window, NOW), &[NOW - 5], next_fills(Some("t1".into()), 100)).unwrap();
         assert_eq!((page.covered, page.more), (None, true));
-        let second: FillCursor = cursor(&page.cursor, FillCursor::start).unwrap();
-        assert_eq!(second.window(NOW + 1000), start.window(NOW), "the same window, whatever the time");
-        assert!(after_fills(&mut page, &second, NOW, &[], Some("t1".into()), 100).is_err());
-        // A token that comes with nothing leads nowhere.
-        after_fills(&mut page, &second, NOW, &[], Some("t2".into()), 0).unwrap();
+        let second: PagedCursor = cursor(&page.cursor, PagedCursor::default).unwrap();
+        assert_eq!(fills_window(&second, NOW + 1000), window, "the same window, whatever the time");
+        assert!(second.turn(&mut page, "x", (window, NOW), &[], next_fills(Some("t1".into()), 1)).is_err());
+        second.turn(&mut page, "x", (window, NOW), &[], next_fills(Some("t2".into()), 0)).unwrap();
         assert_eq!(page.covered, Span { from: NOW - DAY_MILLIS, to: NOW }.covered());
         assert!(!page.more);
     }
 
     #[test]
     fn the_first_window_reaches_to_where_history_begins() {
+        let start = PagedCursor::starting_at(0);
+        let window = fills_window(&start, NOW);
+        assert_eq!(window, Span { from: 0, to: FIRST_MILLIS });
         let mut page = Page::default();
-        after_fills(&mut page, &FillCursor::start(), NOW, &[], None, 0).unwrap();
-        assert_eq!(page.covered, Span { from: 0, to: FIRST_MILLIS }.covered());
-        let next: FillCursor = cursor(&page.cursor, FillCursor::start).unwrap();
-        assert_eq!(next.window(NOW), Span { from: FIRST_MILLIS, to: FIRST_MILLIS + WINDOW_MILLIS });
+        start.turn(&mut page, "x", (window, NOW), &[], None).unwrap();
+        let next: PagedCursor = cursor(&page.cursor, PagedCursor::default).unwrap();
+        assert_eq!(fills_window(&next, NOW), Span { from: FIRST_MILLIS, to: FIRST_MILLIS + WINDOW_MILLIS });
     }
 
     fn step(id: &str, at: i64, progress: Progress) -> (String, i64, Progress) {

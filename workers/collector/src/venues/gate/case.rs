@@ -1,6 +1,6 @@
 //! Recorded Gate replies, by endpoint.
 
-use codash_domain::{EventType, Timestamp};
+use codash_domain::EventType;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::json;
@@ -54,23 +54,11 @@ fn named(endpoint: &str) -> (String, &'static Settle) {
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
     let (name, settle) = named(&case.endpoint);
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == name).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&name.as_str()) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for gate {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(&name, READERS, NO_MEANING)?;
     if let Some(fault) = fault::of_body(case.body()) {
-        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+        return Ok(Lines::fault(&fault));
     }
-    match reader {
-        Some(reader) => Ok(reader(case, settle).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case, settle))))
 }
 
 /// `mult` of the context: the size of a contract, alone or first in a list that may say `inverse`.
@@ -155,16 +143,16 @@ fn position_close(case: &Case, settle: &'static Settle) -> Result<Lines, VenueEr
 }
 
 fn spot_accounts(case: &Case, _: &'static Settle) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::spot_accounts(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::spot_accounts(case.body(), &case.prices(), Case::now())?))
 }
 
 fn futures_account(case: &Case, settle: &'static Settle) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::futures_account(case.body(), settle, &case.prices(), now())?))
+    Ok(Lines::equity(&state::futures_account(case.body(), settle, &case.prices(), Case::now())?))
 }
 
 fn positions(case: &Case, settle: &'static Settle) -> Result<Lines, VenueError> {
     let contracts = known_contracts(case);
-    Ok(Lines::exposure(&state::positions(case.body(), settle, &contracts, &case.prices(), now())?))
+    Ok(Lines::exposure(&state::positions(case.body(), settle, &contracts, &case.prices(), Case::now())?))
 }
 
 fn main_keys(case: &Case, _: &'static Settle) -> Result<Lines, VenueError> {
@@ -193,6 +181,5 @@ fn tickers(case: &Case, _: &'static Settle) -> Result<Lines, VenueError> {
 
 /// Closes by the instant at which their minute opens.
 fn candles(case: &Case, _: &'static Settle) -> Result<Lines, VenueError> {
-    let closes = super::candles(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(super::candles(&case.endpoint, case.body())?))
 }

@@ -9,8 +9,6 @@ use codash_domain::Timestamp;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha512};
 
 use super::fault::{self, Fault, WINDOW};
 use super::markets::Contracts;
@@ -19,10 +17,11 @@ use crate::error::VenueError;
 use crate::http::{Request, Target};
 use crate::pricing::{MINUTE_MILLIS, Need, PriceBook};
 use crate::venues::clock::CLOCK_EVERY;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Candle, Closes};
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
-use crate::venues::wire::{Dec, Millis, Text, read};
-use crate::venues::{Host, Venues, clock, closes};
+use crate::venues::wire::{Millis, read, rows};
+use crate::venues::{Host, Venues, clock, closes, hmac};
 
 const CONTRACTS_EVERY: Duration = Duration::from_secs(3600);
 const TIME_PATH: &str = "/api/v4/spot/time";
@@ -45,7 +44,7 @@ impl Gate {
     /// An account of one key. Nothing is sent.
     pub fn new(venues: Venues, host: &'static Host, key: String, secret: SecretString) -> Self {
         // The key itself stays out of names that others may print.
-        let meter = format!("gate {}", hex::encode(&Sha512::digest(key.as_bytes())[..8]));
+        let meter = format!("gate {}", hmac::key_name(&key));
         Self { venues, host, key, secret, meter }
     }
 
@@ -53,20 +52,13 @@ impl Gate {
         self.host.target(&self.venues.endpoints)
     }
 
-    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
-    /// bad signature, which is final only then.
+    /// A signed read.
     pub(super) async fn signed(
         &self,
         path: &str,
         params: &[(&str, String)],
     ) -> Result<Result<String, Fault>, VenueError> {
-        match self.try_signed(path, params).await? {
-            Err(Fault::Clock { .. } | Fault::Signature { .. }) => {
-                self.offset(Duration::ZERO).await?;
-                self.try_signed(path, params).await
-            }
-            other => Ok(other),
-        }
+        clock::retried(|| self.try_signed(path, params), self.offset(Duration::ZERO)).await
     }
 
     async fn try_signed(&self, path: &str, params: &[(&str, String)]) -> Result<Result<String, Fault>, VenueError> {
@@ -74,39 +66,31 @@ impl Gate {
         let listed = Listed::new(sign::READS, "GET", path)?;
         let query = sign::query(params);
         let headers = sign::headers(listed, &query, now, &self.key, &self.secret)?;
-        let own = Target { meter: &self.meter, budget: ACCOUNT_BUDGET, per: WINDOW, ..self.target() };
-        self.ask(path, &query, headers, Some(own)).await
+        let own = self.target().own(&self.meter, ACCOUNT_BUDGET, WINDOW);
+        self.ask(listed.with_query(&query), headers, Some(own)).await
     }
 
     /// A public read.
     async fn public(&self, path: &str, params: &[(&str, String)]) -> Result<Result<String, Fault>, VenueError> {
         let listed = Listed::new(sign::READS, "GET", path)?;
-        self.ask(listed.path(), &sign::query(params), vec![], None).await
+        self.ask(listed.with_query(&sign::query(params)), vec![], None).await
     }
 
     async fn ask(
         &self,
-        path: &str,
-        query: &str,
+        path: String,
         headers: Vec<(&'static str, String)>,
         own_meter: Option<Target<'_>>,
     ) -> Result<Result<String, Fault>, VenueError> {
-        let full = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let target = self.target();
-        let request = Request { target, path: full, headers, body: None, weight: 1, own_meter };
+        let request = Request { target, path, headers, body: None, weight: 1, own_meter };
         let reply = self.venues.http.send(request).await?;
         match fault::of_body(&reply.body) {
             Some(Fault::TooMany { .. }) => {
-                return Err(self.venues.http.silence(own_meter.unwrap_or(target), WINDOW, false).await);
+                Err(self.venues.http.silence(own_meter.unwrap_or(target), WINDOW, false).await)
             }
-            Some(fault) => return Ok(Err(fault)),
-            None => {}
-        }
-        match reply.status {
-            200..=299 => Ok(Ok(reply.body)),
-            // The firewall, not the exchange: it has no words for why.
-            403 => Err(VenueError::Retry { after: Some(Duration::from_secs(60)), reason: "HTTP 403".into() }),
-            status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
+            Some(fault) => Ok(Err(fault)),
+            None => reply.good().map(Ok),
         }
     }
 
@@ -182,16 +166,5 @@ impl Closes for Gate {
 
 /// The opening instant and the close of each candle: time in seconds, volume, close, high, low, open.
 pub fn candles(endpoint: &str, body: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-    let candles: Vec<Vec<Box<RawValue>>> = read(endpoint, body)?;
-    let candle = |fields: &Vec<Box<RawValue>>| {
-        let [open, _, close, ..] = fields.as_slice() else {
-            return Err(VenueError::unreadable(endpoint, "a candle of fewer than three fields"));
-        };
-        let seconds: Text = read(endpoint, open.get())?;
-        let seconds: Option<i64> = seconds.0.parse().ok();
-        let at = seconds.and_then(|seconds| Timestamp::from_millis(seconds.checked_mul(1000)?));
-        let close: Dec = read(endpoint, close.get())?;
-        Ok((at.ok_or_else(|| VenueError::unreadable(endpoint, "a candle without a time"))?, close.0))
-    };
-    candles.iter().map(candle).collect()
+    closes::candles(endpoint, Candle::SecondsClose3, &rows(endpoint, body)?)
 }

@@ -6,6 +6,7 @@ use codash_domain::text::clean;
 use serde::Deserialize;
 
 use crate::error::VenueError;
+use crate::venues::fault::VenueFault;
 
 /// The window of Gate's limits.
 pub const WINDOW: Duration = Duration::from_secs(10);
@@ -66,9 +67,8 @@ pub fn of_body(body: &str) -> Option<Fault> {
     })
 }
 
-impl Fault {
-    /// The error once every remedy has been tried.
-    pub fn into_error(self) -> VenueError {
+impl VenueFault for Fault {
+    fn into_error(self) -> VenueError {
         match self {
             Self::Clock { reason } | Self::BadQuestion { reason } => VenueError::Retry { after: None, reason },
             Self::Signature { reason } => VenueError::KeyRefused { reason },
@@ -78,22 +78,15 @@ impl Fault {
         }
     }
 
-    pub fn class(&self) -> &'static str {
+    fn may_be_the_clock(&self) -> bool {
+        matches!(self, Self::Clock { .. } | Self::Signature { .. })
+    }
+
+    fn class(&self) -> &'static str {
         match self {
             Self::Clock { .. } => "clock",
-            Self::Signature { .. } => "key_refused",
-            Self::TooMany { .. } | Self::BadQuestion { .. } => "retry",
-            Self::NoFutures { .. } => "permission_missing",
-            Self::Error(error) => error.class(),
+            other => other.clone().into_error().class(),
         }
-    }
-
-    pub fn is_retryable(&self) -> bool {
-        self.clone().into_error().is_retryable()
-    }
-
-    pub fn reason(&self) -> String {
-        self.clone().into_error().to_string()
     }
 }
 

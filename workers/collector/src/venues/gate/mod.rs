@@ -13,7 +13,6 @@ pub mod sign;
 pub mod state;
 pub mod streams;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +29,12 @@ use self::markets::{BTC, Contracts, Settle, USDT};
 use self::parse::Book;
 use self::state::Rights;
 use self::streams::{HORIZON_MILLIS, Records, STREAMS, WINDOW_MILLIS, stream};
+use super::fault::VenueFault;
 use super::holdings::Holdings;
 use super::wire::rows;
 use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, needs};
 
 /// Where Gate answers. What it grants, it grants for each endpoint; we keep all of ours within one.
 static HOST: Host = Host {
@@ -125,17 +125,12 @@ impl Gate {
             for (settle, contracts, account, positions) in &futures {
                 let account = state::futures_account(account, settle, prices, now)?;
                 for part in [account, state::positions(positions, settle, contracts, prices, now)?] {
-                    all.nav_usd = all.nav_usd + part.nav_usd;
-                    all.balances.extend(part.balances);
-                    all.positions.extend(part.positions);
-                    all.unreadable.extend(part.unreadable);
-                    part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
+                    all.join(part);
                 }
             }
             Ok(all)
         };
-        let mut assets: BTreeSet<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(read);
         let priced = assets.into_iter().filter_map(|code| {
             let price = state::dollars_per(&code, &tickers)?;
             Some((code, price))

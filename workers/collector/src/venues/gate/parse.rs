@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::markets::{self, Contracts, Settle};
-use crate::pricing::{Exchange, Prices, product};
+use crate::pricing::{Exchange, Prices, negated, product};
 use crate::venues::wire::{Dec, Meaning, Text, blank, maybe_dec, maybe_text, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
@@ -39,10 +39,6 @@ fn side_of(size: Decimal) -> Option<Side> {
         size if size.is_sign_negative() => Some(Side::Sell),
         _ => Some(Side::Buy),
     }
-}
-
-fn negated(amount: Decimal) -> Decimal {
-    if amount.is_zero() { Decimal::ZERO } else { -amount }
 }
 
 /// All that a fill cost, in whatever it was charged.

@@ -1,11 +1,11 @@
 //! Which Gate endpoints may be asked, and how a request is signed.
 
 use codash_domain::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sha2::{Digest, Sha512};
 
 use crate::error::VenueError;
+use crate::venues::hmac;
 use crate::venues::reads::{Listed, Read};
 
 /// Everything that is ever sent to Gate: reads, all of them. The signer refuses the rest.
@@ -43,15 +43,7 @@ pub fn headers(
     let at = (now.millis() / 1000).to_string();
     let no_body = hex::encode(Sha512::digest(b""));
     let payload = format!("{}\n{}\n{query}\n{no_body}\n{at}", read.method(), read.path());
-    Ok(vec![("KEY", key.into()), ("Timestamp", at), ("SIGN", signature(secret, &payload)?)])
-}
-
-/// Hex HMAC-SHA512.
-pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
-    let mut mac = Hmac::<Sha512>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
-    mac.update(payload.as_bytes());
-    Ok(hex::encode(mac.finalize().into_bytes()))
+    Ok(vec![("KEY", key.into()), ("Timestamp", at), ("SIGN", hmac::sha512_hex(secret, &payload)?)])
 }
 
 #[cfg(test)]

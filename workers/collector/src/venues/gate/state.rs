@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::markets::{self, Contract, Contracts, Settle};
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded};
+use crate::pricing::{Prices, worth};
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, maybe_dec, maybe_text, read, record, rows, unreadable};
+use crate::venues::wire::{Dec, maybe_dec, maybe_text, read, rows};
 
 /// What the list of keys says about ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn spot_accounts(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<
         available: Dec,
         locked: Dec,
     }
-    Ok(each(&rows("/api/v4/spot/accounts", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/api/v4/spot/accounts", body)?, |holdings, row: Row| {
         let total = row.available.0.checked_add(row.locked.0).ok_or("the sum does not fit")?;
         holdings.add_balance("spot", &row.currency, total, prices.usd(&row.currency, now))
     }))
@@ -139,7 +139,7 @@ pub fn positions(
     now: Timestamp,
 ) -> Result<Holdings, VenueError> {
     let settle = settle.coin;
-    Ok(each(&rows("/api/v4/futures/{settle}/positions", body)?, |holdings, row: PositionRow| {
+    Ok(Holdings::of_each(&rows("/api/v4/futures/{settle}/positions", body)?, |holdings, row: PositionRow| {
         if row.size.0.is_zero() {
             return Ok(());
         }
@@ -163,8 +163,8 @@ pub fn positions(
             qty: Qty::new(if short { -qty } else { qty }),
             entry_price: row.entry_price.map(Price::new),
             mark_price: row.mark_price.map(Price::new),
-            notional_usd: dollars(notional, per_unit)?,
-            unrealized_pnl_usd: dollars(row.unrealised_pnl.0, per_settle)?,
+            notional_usd: worth(notional, per_unit)?,
+            unrealized_pnl_usd: worth(row.unrealised_pnl.0, per_settle)?,
         });
         Ok(())
     }))
@@ -214,25 +214,6 @@ pub fn dollars_per(code: &str, tickers: &BTreeMap<String, Decimal>) -> Option<De
         let price = tickers.get(&format!("{code}_{dollar}")).copied();
         price.filter(|price| !price.is_zero())
     })
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-fn each<T: serde::de::DeserializeOwned>(
-    rows: &[Box<RawValue>],
-    add: impl Fn(&mut Holdings, T) -> Result<(), String>,
-) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The account against a venue of one closure: signing, retries, limits, pages, snapshots.
 
+use std::collections::BTreeSet;
+
 use codash_domain::Assurance;
 use serde_json::json;
 

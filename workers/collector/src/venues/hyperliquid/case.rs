@@ -71,22 +71,11 @@ pub fn read(case: &Case) -> Result<Lines, String> {
         "/info" | "info" => case.query("type").ok_or("the query has no type")?,
         other => other,
     };
-    if NO_MEANING.contains(&name) {
-        return Ok(Lines::default());
-    }
-    let Some((_, reader)) = READERS.iter().find(|(known, _)| *known == name) else {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for hyperliquid {name:?}; known: {}", known.join(", ")));
-    };
-    if case.body() == "null" && !NULLABLE.contains(&name) {
+    let reader = case.reader(name, READERS, NO_MEANING)?;
+    if reader.is_some() && case.body() == "null" && !NULLABLE.contains(&name) {
         return Ok(Lines::error(&super::too_many_requests()));
     }
-    Ok(reader(case).unwrap_or_else(|error| Lines::error(&error)))
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 /// `BASE-QUOTE` names of the context. A token's name may hold a hyphen; no quote's does.
@@ -128,12 +117,12 @@ fn ledger(case: &Case) -> Result<Lines, VenueError> {
 fn clearinghouse(case: &Case) -> Result<Lines, VenueError> {
     let name = case.query("dex").unwrap_or_default().to_owned();
     let dex = Dex { name, state: read_body(&case.endpoint, case.body())?, collateral: Some(DOLLAR.into()) };
-    Ok(Lines::account(&Account { perps: vec![dex], ..Account::default() }.holdings(&case.prices(), now())))
+    Ok(Lines::account(&Account { perps: vec![dex], ..Account::default() }.holdings(&case.prices(), Case::now())))
 }
 
 fn spot_clearinghouse(case: &Case) -> Result<Lines, VenueError> {
     let spot = read_body(&case.endpoint, case.body())?;
-    Ok(Lines::equity(&Account { spot, ..Account::default() }.holdings(&case.prices(), now())))
+    Ok(Lines::equity(&Account { spot, ..Account::default() }.holdings(&case.prices(), Case::now())))
 }
 
 fn vaults(case: &Case) -> Result<Lines, VenueError> {
@@ -145,12 +134,7 @@ fn vaults(case: &Case) -> Result<Lines, VenueError> {
 fn sub_accounts(case: &Case) -> Result<Lines, VenueError> {
     let mut all = Holdings::default();
     for account in state::sub_accounts(case.body())? {
-        let one = account.holdings(&case.prices(), now());
-        all.nav_usd = all.nav_usd + one.nav_usd;
-        one.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
-        all.balances.extend(one.balances);
-        all.positions.extend(one.positions);
-        all.unreadable.extend(one.unreadable);
+        all.join(account.holdings(&case.prices(), Case::now()));
     }
     Ok(Lines::account(&all))
 }
@@ -185,7 +169,7 @@ fn vault_details(case: &Case) -> Result<Lines, VenueError> {
 
 fn delegator_summary(case: &Case) -> Result<Lines, VenueError> {
     let mut holdings = Holdings::default();
-    state::add_staked(&mut holdings, state::staked(case.body())?, &case.prices(), now());
+    state::add_staked(&mut holdings, state::staked(case.body())?, &case.prices(), Case::now());
     Ok(Lines::equity(&holdings))
 }
 

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use codash_domain::Timestamp;
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::names::{Pairs, contract_symbol};
@@ -60,23 +59,20 @@ const NO_MEANING: &[&str] = &[
     "openorders",
 ];
 
+/// How recorded cases say what a fill of futures is for.
+const FUTURES_FILL: &str =
+    "classifier: money (fee, PnL) comes from the account log, this row gives side, size and fill type";
+
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
     let name = case.endpoint.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == name).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&name) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for kraken {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(name, READERS, NO_MEANING)?;
     let fault = spot::fault::of_body(case.body()).map(spot::fault::Fault::into_error);
     let fault = fault.or_else(|| futures::fault::of_body(case.body()).map(futures::fault::Fault::into_error));
     if let Some(error) = fault {
         return Ok(Lines::error(&error));
     }
-    match reader {
-        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 /// The prices of a case, which may be under Kraken's names or ours.
@@ -95,11 +91,6 @@ impl Prices for Given {
 
 fn given(case: &Case) -> Given {
     Given(case.prices())
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
 }
 
 /// Base and quote of markets, where the case gives them.
@@ -130,7 +121,7 @@ fn ledger(case: &Case) -> Result<Lines, VenueError> {
 }
 
 fn balances(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&spot::state::balances(case.body(), &given(case), now())?))
+    Ok(Lines::equity(&spot::state::balances(case.body(), &given(case), Case::now())?))
 }
 
 fn trade_balance(case: &Case) -> Result<Lines, VenueError> {
@@ -141,16 +132,12 @@ fn trade_balance(case: &Case) -> Result<Lines, VenueError> {
 }
 
 fn margin_positions(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::exposure(&spot::state::positions(case.body(), &pairs(case), &given(case), now())?))
+    Ok(Lines::exposure(&spot::state::positions(case.body(), &pairs(case), &given(case), Case::now())?))
 }
 
 fn key_info(case: &Case) -> Result<Lines, VenueError> {
     let rights = spot::state::rights(case.body())?;
-    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
-    if !rights.missing.is_empty() {
-        told["missing"] = json!(rights.missing);
-    }
-    Ok(Lines::one("permissions", told))
+    Ok(Lines::permissions(&rights.excess, &rights.missing))
 }
 
 fn asset_pairs(case: &Case) -> Result<Lines, VenueError> {
@@ -179,21 +166,13 @@ fn fills(case: &Case) -> Result<Lines, VenueError> {
         fills: Vec<Box<RawValue>>,
     }
     let reply: Reply = read_body(&case.endpoint, case.body())?;
-    let mut lines = Lines::rows(&futures::parse::fills(&reply.fills, &given(case)));
-    for line in &mut lines.0 {
-        if line.get("role").is_some() {
-            line["role"] =
-                "classifier: money (fee, PnL) comes from the account log, this row gives side, size and fill type"
-                    .into();
-        }
-    }
-    Ok(lines)
+    Ok(Lines::rows_as(&futures::parse::fills(&reply.fills, &given(case)), |_| FUTURES_FILL))
 }
 
 /// Recorded equity is that of the multi-collateral wallet; what the collector adds to it is told
 /// beside it.
 fn accounts(case: &Case) -> Result<Lines, VenueError> {
-    let wallets = futures::state::wallets(case.body(), &given(case), now())?;
+    let wallets = futures::state::wallets(case.body(), &given(case), Case::now())?;
     let Some(flex) = &wallets.flex else { return Ok(Lines::equity(&wallets.all())) };
     let mut lines = Lines::equity(flex);
     let parts = [("cash", &wallets.cash), ("single", &wallets.single)];
@@ -210,7 +189,7 @@ fn accounts(case: &Case) -> Result<Lines, VenueError> {
 
 fn positions(case: &Case) -> Result<Lines, VenueError> {
     // A case has no tickers beside it: the given prices stand in for marks.
-    Ok(Lines::exposure(&futures::state::positions(case.body(), &BTreeMap::new(), &given(case), now())?))
+    Ok(Lines::exposure(&futures::state::positions(case.body(), &BTreeMap::new(), &given(case), Case::now())?))
 }
 
 fn marks(case: &Case) -> Result<Lines, VenueError> {
@@ -233,17 +212,14 @@ fn instruments(case: &Case) -> Result<Lines, VenueError> {
 
 fn key_check(case: &Case) -> Result<Lines, VenueError> {
     let rights = futures::state::rights(case.body())?;
-    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
-    if !rights.can_read && rights.excess.is_empty() {
-        told["missing"] = json!(["general"]);
-    }
-    Ok(Lines::one("permissions", told))
+    // Told only where nothing else is wrong.
+    let missing: &[&str] = if rights.can_read || !rights.excess.is_empty() { &[] } else { &["general"] };
+    Ok(Lines::permissions(&rights.excess, missing))
 }
 
 /// Closes by the instant at which their interval opens.
 fn candles(case: &Case) -> Result<Lines, VenueError> {
-    let closes = futures::candles(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(futures::candles(&case.endpoint, case.body())?))
 }
 
 #[cfg(test)]

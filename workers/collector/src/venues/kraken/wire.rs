@@ -6,8 +6,7 @@ use std::marker::PhantomData;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use codash_domain::Timestamp;
-use codash_domain::money::{decimal_from_json, parse_decimal};
-use hmac::{Hmac, KeyInit, Mac};
+use codash_domain::money::parse_decimal;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use secrecy::{ExposeSecret, SecretString};
@@ -15,11 +14,10 @@ use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::Sha512;
 
 use crate::error::VenueError;
-use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, Text, record, unreadable};
+use crate::venues::hmac::sha512;
+use crate::venues::wire::{Text, query_keeping};
 
 /// The records of a map, in the order received, each as a map of its own: the id is only the key,
 /// and a record that is kept must hold it.
@@ -103,61 +101,14 @@ pub fn seconds(seconds: Decimal) -> Option<Timestamp> {
     Timestamp::from_millis(millis.to_i64()?)
 }
 
-/// A decimal, or nothing: absent, `null` or `""`.
-pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Dec>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) if text.trim().is_empty() => Ok(None),
-        value => decimal_from_json(value).map(|decimal| Some(Dec(decimal))).map_err(D::Error::custom),
-    }
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-pub fn each<T: DeserializeOwned>(
-    holdings: &mut Holdings,
-    rows: &[Box<RawValue>],
-    mut add: impl FnMut(&mut Holdings, T) -> Result<(), String>,
-) {
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-}
-
 /// The rows that can be read as `T`; the others are set aside where they are parsed.
 pub fn readable<T: DeserializeOwned>(rows: &[Box<RawValue>]) -> impl Iterator<Item = T> {
     rows.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok())
 }
 
-/// One wallet's holdings added to another's.
-pub fn join(all: &mut Holdings, part: Holdings) {
-    all.nav_usd = all.nav_usd + part.nav_usd;
-    all.balances.extend(part.balances);
-    all.positions.extend(part.positions);
-    all.unreadable.extend(part.unreadable);
-    part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
-}
-
-/// Parameters as they go over the wire, percent-encoded before anything is signed.
+/// Parameters as they go over the wire. A colon stays: futures hash it as it is, however they decode.
 pub fn form(params: &[(&str, String)]) -> String {
-    let pair = |(name, value): &(&str, String)| format!("{name}={}", encoded(value));
-    params.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-/// A colon stays: futures hash it as it is, however they decode.
-fn encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~:".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    query_keeping(":", params)
 }
 
 /// Both APIs: base64 of HMAC-SHA512 with the decoded secret.
@@ -165,9 +116,7 @@ pub fn hmac(secret: &SecretString, parts: &[&[u8]]) -> Result<String, VenueError
     let no_secret = || VenueError::KeyRefused { reason: "the private key is not base64 text".into() };
     let key =
         STANDARD.decode(secret.expose_secret().trim()).ok().filter(|key| !key.is_empty()).ok_or_else(no_secret)?;
-    let mut mac = Hmac::<Sha512>::new_from_slice(&key).map_err(|_| no_secret())?;
-    parts.iter().for_each(|part| mac.update(part));
-    Ok(STANDARD.encode(mac.finalize().into_bytes()))
+    Ok(STANDARD.encode(sha512(&key, parts)?))
 }
 
 #[cfg(test)]

@@ -52,23 +52,16 @@ const NO_MEANING: &[&str] = &[
 
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == case.endpoint).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&case.endpoint.as_str()) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for kucoin {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(&case.endpoint, READERS, NO_MEANING)?;
     let opened = match fault::open(case.body()) {
-        Some(Err(fault)) => return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason())),
+        Some(Err(fault)) => return Ok(Lines::fault(&fault)),
         Some(Ok(data)) => data,
         None => {
             let error = VenueError::unreadable(&case.endpoint, "no envelope of KuCoin's");
             return Ok(Lines::error(&error));
         }
     };
-    match reader {
-        Some(reader) => Ok(reader(case, opened.get()).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
+    Ok(Lines::read(reader.map(|reader| reader(case, opened.get()))))
 }
 
 /// The case's prices, in which bitcoin may be called as futures call it.
@@ -83,11 +76,6 @@ impl Prices for Named {
 
 fn prices(case: &Case) -> Named {
     Named(case.prices())
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
 }
 
 /// `mult` of the context: size of a lot, its unit, linear or inverse, and the coin: that of the
@@ -151,26 +139,23 @@ fn spot_ledger(case: &Case, data: &str) -> Result<Lines, VenueError> {
 }
 
 fn accounts(case: &Case, data: &str) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::accounts(data, &prices(case), now())?))
+    Ok(Lines::equity(&state::accounts(data, &prices(case), Case::now())?))
 }
 
 fn overview(case: &Case, data: &str) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::overview(data, &prices(case), now())?))
+    Ok(Lines::equity(&state::overview(data, &prices(case), Case::now())?))
 }
 
 /// A list, or one position that was asked for by its market.
 fn positions(case: &Case, data: &str) -> Result<Lines, VenueError> {
     let list = if data.trim_start().starts_with('{') { format!("[{data}]") } else { data.to_owned() };
-    Ok(Lines::exposure(&state::positions(&list, &lots(case), &prices(case), now())?))
+    Ok(Lines::exposure(&state::positions(&list, &lots(case), &prices(case), Case::now())?))
 }
 
 fn api_key(_: &Case, data: &str) -> Result<Lines, VenueError> {
     let rights = state::rights(data)?;
-    let mut told = json!({ "readOnly": rights.is_read_only(), "rights": rights.excess });
-    if !rights.reads {
-        told["missing"] = json!(["General"]);
-    }
-    Ok(Lines::one("permissions", told))
+    let missing: &[&str] = if rights.reads { &[] } else { &["General"] };
+    Ok(Lines::permissions(&rights.excess, missing))
 }
 
 fn contracts(_: &Case, data: &str) -> Result<Lines, VenueError> {
@@ -193,6 +178,5 @@ fn tickers(_: &Case, data: &str) -> Result<Lines, VenueError> {
 
 /// Closes by the instant at which their minute opens.
 fn candles(case: &Case, data: &str) -> Result<Lines, VenueError> {
-    let closes = super::candles(&case.endpoint, data)?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(super::candles(&case.endpoint, data)?))
 }

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use codash_domain::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::fault::{self, Fault, POOL_RESET};
 use super::markets::Contracts;
@@ -18,10 +17,11 @@ use crate::error::VenueError;
 use crate::http::{Reply, Request, Target};
 use crate::pricing::{MINUTE_MILLIS, Need, PriceBook};
 use crate::venues::clock::CLOCK_EVERY;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Candle, Closes};
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
-use crate::venues::wire::{Dec, Millis, Text, read};
-use crate::venues::{Host, Venues, clock, closes};
+use crate::venues::wire::{Millis, read, rows};
+use crate::venues::{Host, Venues, clock, closes, hmac};
 
 const CONTRACTS_EVERY: Duration = Duration::from_secs(3600);
 const TIME_PATH: &str = "/api/v1/timestamp";
@@ -48,7 +48,7 @@ impl Kucoin {
     /// An account of one key. Nothing is sent.
     pub fn new(venues: Venues, hosts: &'static Hosts, secrets: Secrets) -> Self {
         // The key itself stays out of names that others may print.
-        let account = hex::encode(&Sha256::digest(secrets.key.as_bytes())[..8]);
+        let account = hmac::key_name(&secrets.key);
         let meters = ["spot", "futures", "management", "ledgers"].map(|pool| format!("kucoin {account} {pool}"));
         Self { venues, hosts, secrets, meters }
     }
@@ -75,24 +75,18 @@ impl Kucoin {
             Pool::Ledgers => (&self.meters[3], 1000 / 2),
             Pool::Public => return None,
         };
-        Some(Target { meter, budget, per: POOL_RESET, ..self.target(side) })
+        Some(self.target(side).own(meter, budget, POOL_RESET))
     }
 
-    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
-    /// bad signature, which is final only then.
+    /// A signed read.
     pub(super) async fn signed(
         &self,
         side: Side,
         path: &'static str,
         params: &[(&str, String)],
     ) -> Result<Box<RawValue>, VenueError> {
-        match self.try_signed(side, path, params).await? {
-            Err(Fault::Clock { .. } | Fault::Signature { .. }) => {
-                self.offset(side, Duration::ZERO).await?;
-                self.try_signed(side, path, params).await?.map_err(Fault::into_error)
-            }
-            other => other.map_err(Fault::into_error),
-        }
+        let ask = || self.try_signed(side, path, params);
+        clock::retried(ask, self.offset(side, Duration::ZERO)).await?.map_err(Fault::into_error)
     }
 
     async fn try_signed(
@@ -137,12 +131,10 @@ impl Kucoin {
                 Err(self.venues.http.silence(own_meter.unwrap_or(target), until_reset(&reply), false).await)
             }
             Some(opened) => Ok(opened),
-            // The firewall, not the exchange: it has no words for why.
-            None if reply.status == 403 => {
-                Err(VenueError::Retry { after: Some(Duration::from_secs(60)), reason: "HTTP 403".into() })
+            None => {
+                reply.good()?;
+                Err(VenueError::unreadable(path, "no envelope of KuCoin's"))
             }
-            None if (200..300).contains(&reply.status) => Err(VenueError::unreadable(path, "no envelope of KuCoin's")),
-            None => Err(VenueError::retry(format!("HTTP {} without a reason", reply.status))),
         }
     }
 
@@ -221,16 +213,5 @@ impl Closes for Kucoin {
 
 /// The opening instant and the close of each candle: time in seconds, open, close, high, low.
 pub fn candles(endpoint: &str, data: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-    let candles: Vec<Vec<Box<RawValue>>> = read(endpoint, data)?;
-    let candle = |fields: &Vec<Box<RawValue>>| {
-        let [open, _, close, ..] = fields.as_slice() else {
-            return Err(VenueError::unreadable(endpoint, "a candle of fewer than three fields"));
-        };
-        let seconds: Text = read(endpoint, open.get())?;
-        let seconds: Option<i64> = seconds.0.parse().ok();
-        let at = seconds.and_then(|seconds| Timestamp::from_millis(seconds.checked_mul(1000)?));
-        let close: Dec = read(endpoint, close.get())?;
-        Ok((at.ok_or_else(|| VenueError::unreadable(endpoint, "a candle without a time"))?, close.0))
-    };
-    candles.iter().map(candle).collect()
+    closes::candles(endpoint, Candle::SecondsClose3, &rows(endpoint, data)?)
 }

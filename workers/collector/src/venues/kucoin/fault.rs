@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::VenueError;
+use crate::venues::fault::VenueFault;
 use crate::venues::wire::maybe_text;
 
 /// How long a used-up pool takes to be full again, when KuCoin does not say.
@@ -64,9 +65,8 @@ pub fn open(body: &str) -> Option<Result<Box<RawValue>, Fault>> {
     }))
 }
 
-impl Fault {
-    /// The error once every remedy has been tried.
-    pub fn into_error(self) -> VenueError {
+impl VenueFault for Fault {
+    fn into_error(self) -> VenueError {
         match self {
             Self::Clock { reason } | Self::BadQuestion { reason } => VenueError::Retry { after: None, reason },
             Self::Signature { reason } => VenueError::KeyRefused { reason },
@@ -75,25 +75,15 @@ impl Fault {
         }
     }
 
-    pub fn class(&self) -> &'static str {
+    fn may_be_the_clock(&self) -> bool {
+        matches!(self, Self::Clock { .. } | Self::Signature { .. })
+    }
+
+    fn class(&self) -> &'static str {
         match self {
             Self::Clock { .. } => "clock",
-            Self::Signature { .. } => "key_refused",
-            Self::TooMany { .. } | Self::BadQuestion { .. } => "retry",
-            Self::Error(error) => error.class(),
+            other => other.clone().into_error().class(),
         }
-    }
-
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Clock { .. } | Self::TooMany { .. } | Self::BadQuestion { .. } => true,
-            Self::Signature { .. } => false,
-            Self::Error(error) => error.is_retryable(),
-        }
-    }
-
-    pub fn reason(&self) -> String {
-        self.clone().into_error().to_string()
     }
 }
 

@@ -32,7 +32,7 @@ use self::streams::{FAMILIES, Place, family};
 use super::holdings::Holdings;
 use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, needs};
 
 /// Where the two halves answer.
 #[derive(Debug)]
@@ -145,16 +145,11 @@ impl Kucoin {
                 parts.push(state::overview(overview.get(), prices, now)?);
             }
             for part in parts {
-                all.nav_usd = all.nav_usd + part.nav_usd;
-                all.balances.extend(part.balances);
-                all.positions.extend(part.positions);
-                all.unreadable.extend(part.unreadable);
-                part.unpriced.iter().for_each(|asset| all.name_unpriced(asset.as_str()));
+                all.join(part);
             }
             Ok(all)
         };
-        let mut assets: BTreeSet<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(read);
         let priced = assets.into_iter().filter_map(|code| {
             let price = state::dollars_per(&code, &tickers)?;
             Some((code, price))

@@ -1,12 +1,10 @@
 //! Which KuCoin endpoints may be asked, what they cost, and how a request is signed.
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use codash_domain::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
 
 use crate::error::VenueError;
+use crate::venues::hmac;
 use crate::venues::reads::{Listed, Read};
 
 /// Everything that is ever sent to KuCoin: reads, all of them. The signer refuses the rest.
@@ -65,7 +63,7 @@ pub struct Secrets {
 /// unescaped query.
 pub fn full(read: Listed<'_>, params: &[(&str, String)]) -> String {
     let query: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if query.is_empty() { read.path().into() } else { format!("{}?{}", read.path(), query.join("&")) }
+    read.with_query(&query.join("&"))
 }
 
 /// The headers of a signed read: the passphrase is signed too, as version 2 of the keys wants it.
@@ -79,19 +77,11 @@ pub fn headers(
     let payload = format!("{at}{}{full}", read.method());
     Ok(vec![
         ("KC-API-KEY", secrets.key.clone()),
-        ("KC-API-SIGN", signature(&secrets.secret, &payload)?),
-        ("KC-API-PASSPHRASE", signature(&secrets.secret, secrets.passphrase.expose_secret())?),
+        ("KC-API-SIGN", hmac::sha256_base64(&secrets.secret, &payload)?),
+        ("KC-API-PASSPHRASE", hmac::sha256_base64(&secrets.secret, secrets.passphrase.expose_secret())?),
         ("KC-API-TIMESTAMP", at),
         ("KC-API-KEY-VERSION", "2".into()),
     ])
-}
-
-/// Base64 HMAC-SHA256.
-pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
-    mac.update(payload.as_bytes());
-    Ok(BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

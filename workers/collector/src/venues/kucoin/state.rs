@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 
 use super::markets::{Contracts, asset};
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded, product};
+use crate::pricing::{Prices, product, worth};
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, flag, maybe_dec, maybe_text, read, record, rows, unreadable};
+use crate::venues::wire::{Dec, flag, maybe_dec, maybe_text, read, rows};
 
 /// The permission that reads, and nothing else.
 const READING: &str = "General";
@@ -53,7 +53,7 @@ pub fn accounts(data: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdi
         kind: Option<String>,
         balance: Dec,
     }
-    Ok(each(&rows("/api/v1/accounts", data)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&rows("/api/v1/accounts", data)?, |holdings, row: Row| {
         let wallet = match row.kind.as_deref() {
             Some("main") => "main",
             Some("margin" | "margin_v2") => "margin",
@@ -116,7 +116,7 @@ pub fn positions(
     prices: &dyn Prices,
     now: Timestamp,
 ) -> Result<Holdings, VenueError> {
-    Ok(each(&rows("/api/v1/positions", data)?, |holdings, row: PositionRow| {
+    Ok(Holdings::of_each(&rows("/api/v1/positions", data)?, |holdings, row: PositionRow| {
         if row.current_qty.0.is_zero() || !row.is_open {
             return Ok(());
         }
@@ -167,8 +167,8 @@ fn position(
         qty: Qty::new(if short { -size } else { size }),
         entry_price: row.avg_entry_price.map(Price::new),
         mark_price: mark.map(Price::new),
-        notional_usd: dollars(in_quote, per_quote)?,
-        unrealized_pnl_usd: dollars(row.unrealised_pnl.0, per_settle)?,
+        notional_usd: worth(in_quote, per_quote)?,
+        unrealized_pnl_usd: worth(row.unrealised_pnl.0, per_settle)?,
     });
     Ok(())
 }
@@ -202,25 +202,6 @@ pub fn dollars_per(code: &str, tickers: &BTreeMap<String, Decimal>) -> Option<De
         .into_iter()
         .find_map(|dollar| price(format!("{code}-{dollar}")))
         .or_else(|| product(price(format!("{code}-BTC"))?, price("BTC-USDT".into())?).ok())
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-fn each<T: serde::de::DeserializeOwned>(
-    rows: &[Box<RawValue>],
-    add: impl Fn(&mut Holdings, T) -> Result<(), String>,
-) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 #[cfg(test)]

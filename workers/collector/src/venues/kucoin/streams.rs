@@ -164,10 +164,7 @@ pub static FAMILIES: &[Family] = &[
 
 /// The family of a stream, and its market if it is of one.
 pub fn family(stream: &str) -> Option<(&'static Family, Option<&str>)> {
-    let (name, market) = match stream.split_once(':') {
-        Some((name, market)) => (name, Some(market)),
-        None => (stream, None),
-    };
+    let (name, market) = crate::venues::family(stream);
     let family = FAMILIES.iter().find(|family| family.name == name)?;
     (family.per_market == market.is_some() && market.is_none_or(is_market)).then_some((family, market))
 }

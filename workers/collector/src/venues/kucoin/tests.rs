@@ -65,7 +65,8 @@ async fn a_signed_read_carries_the_servers_time_the_key_and_the_signed_passphras
     let time = "GET /api/v1/timestamp";
     assert_eq!(mock.seen(), [time, "GET /api/v1/user/api-key", time, "GET /api/v1/positions"]);
     let headers = &mock.asked()[1].headers;
-    let sign = |text: &str| sign::signature(&"the-secret".into(), text).unwrap().to_ascii_lowercase();
+    let sign =
+        |text: &str| crate::venues::hmac::sha256_base64(&"the-secret".into(), text).unwrap().to_ascii_lowercase();
     for header in [
         "kc-api-key: the-key".to_owned(),
         format!("kc-api-timestamp: {}", NOW + 3000),

@@ -8,12 +8,11 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::envelope::filled;
 use super::flows;
 use super::markets::{self, Contracts, MARGIN_FILLS, Name, SPOT_FILLS};
-use super::parse::{bill_key, kind_of, negated, or_zero, order_ref, put_size, sized};
-use crate::pricing::{Exchange, Prices};
-use crate::venues::wire::{Dec, Meaning, Millis, Text, blank, parse_each};
+use super::parse::{bill_key, kind_of, or_zero, order_ref, put_size, sized};
+use crate::pricing::{Exchange, Prices, negated};
+use crate::venues::wire::{Dec, Meaning, Millis, Text, blank, filled, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
 pub const BILLS: &str = "bills";

@@ -1,6 +1,5 @@
 //! Recorded OKX replies, by endpoint.
 
-use codash_domain::Timestamp;
 use serde_json::json;
 
 use super::envelope::data;
@@ -8,6 +7,7 @@ use super::markets::{Contract, Contracts};
 use super::{bills as bill_rows, client, fault, flows, markets, parse, state};
 use crate::error::VenueError;
 use crate::parse_case::{Case, Lines};
+use crate::venues::Role;
 use crate::venues::holdings::Holdings;
 
 type Reader = fn(&Case) -> Result<Lines, VenueError>;
@@ -46,23 +46,11 @@ const LEG: &str = "balance leg of a fill (same billId or tradeId as the fill row
 
 /// Reads one recorded reply.
 pub fn read(case: &Case) -> Result<Lines, String> {
-    let reader = READERS.iter().find(|(endpoint, _)| *endpoint == case.endpoint).map(|(_, reader)| reader);
-    if reader.is_none() && !NO_MEANING.contains(&case.endpoint.as_str()) {
-        let known: Vec<&str> = READERS.iter().map(|(name, _)| *name).chain(NO_MEANING.iter().copied()).collect();
-        return Err(format!("no parser for okx {:?}; known: {}", case.endpoint, known.join(", ")));
-    }
+    let reader = case.reader(&case.endpoint, READERS, NO_MEANING)?;
     if let Some(fault) = fault::of_body(case.body()) {
-        return Ok(Lines::error_class(fault.class(), fault.is_retryable(), &fault.reason()));
+        return Ok(Lines::fault(&fault));
     }
-    match reader {
-        Some(reader) => Ok(reader(case).unwrap_or_else(|error| Lines::error(&error))),
-        None => Ok(Lines::default()),
-    }
-}
-
-/// The instant of prices that hold at any instant.
-fn now() -> Timestamp {
-    Timestamp::from_utc(chrono::DateTime::UNIX_EPOCH)
+    Ok(Lines::read(reader.map(|reader| reader(case))))
 }
 
 fn contracts(case: &Case) -> Contracts {
@@ -80,13 +68,10 @@ fn fills(case: &Case) -> Result<Lines, VenueError> {
 
 fn bills(case: &Case) -> Result<Lines, VenueError> {
     let parsed = bill_rows::bills(&data(&case.endpoint, case.body())?, &contracts(case), &case.prices());
-    let mut lines = Lines::rows(&parsed);
-    for (line, record) in lines.0.iter_mut().zip(&parsed.records) {
-        if matches!(record.role, crate::venues::Role::UnlessFill { .. }) {
-            line["role"] = LEG.into();
-        }
-    }
-    Ok(lines)
+    Ok(Lines::rows_as(&parsed, |role| match role {
+        Role::UnlessFill { .. } => LEG,
+        role => role.as_str(),
+    }))
 }
 
 fn orders(case: &Case) -> Result<Lines, VenueError> {
@@ -106,24 +91,24 @@ fn balance(case: &Case) -> Result<Lines, VenueError> {
 }
 
 fn funding(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::funding_account(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::funding_account(case.body(), &case.prices(), Case::now())?))
 }
 
 fn savings(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::equity(&state::savings(case.body(), &case.prices(), now())?))
+    Ok(Lines::equity(&state::savings(case.body(), &case.prices(), Case::now())?))
 }
 
 /// In bitcoin, unless another unit was asked for.
 fn valuation(case: &Case) -> Result<Lines, VenueError> {
     let (worth, unit) = (state::valuation(case.body())?, case.query("ccy").unwrap_or("BTC"));
     let mut holdings = Holdings::default();
-    let added = holdings.add_balance("funding and earn", unit, worth, case.prices().usd(unit, now()));
+    let added = holdings.add_balance("funding and earn", unit, worth, case.prices().usd(unit, Case::now()));
     added.map_err(|why| VenueError::unreadable(&case.endpoint, why))?;
     Ok(Lines::equity(&holdings))
 }
 
 fn positions(case: &Case) -> Result<Lines, VenueError> {
-    Ok(Lines::exposure(&state::positions(case.body(), &contracts(case), &case.prices(), now())?))
+    Ok(Lines::exposure(&state::positions(case.body(), &contracts(case), &case.prices(), Case::now())?))
 }
 
 fn config(case: &Case) -> Result<Lines, VenueError> {
@@ -141,6 +126,5 @@ fn tickers(case: &Case) -> Result<Lines, VenueError> {
 
 /// Closes by the instant at which their interval opens.
 fn candles(case: &Case) -> Result<Lines, VenueError> {
-    let closes = client::candles(&case.endpoint, case.body())?;
-    Ok(Lines::prices(closes.into_iter().map(|(open, close)| (open.to_string(), close))))
+    Ok(Lines::closes(client::candles(&case.endpoint, case.body())?))
 }

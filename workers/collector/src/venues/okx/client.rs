@@ -18,11 +18,12 @@ use super::markets::{self, Contracts};
 use super::sign::{self, Key};
 use crate::error::VenueError;
 use crate::http::{Request, Target};
-use crate::pricing::{MINUTE_MILLIS, Need, PriceBook, product};
+use crate::pricing::{MINUTE_MILLIS, Need, PriceBook, by_markets};
 use crate::venues::clock::CLOCK_EVERY;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Candle, Closes};
+use crate::venues::fault::VenueFault;
 use crate::venues::reads::Listed;
-use crate::venues::wire::{Dec, Millis, Text, read};
+use crate::venues::wire::{Millis, Text};
 use crate::venues::{Venues, clock, closes};
 
 const INSTRUMENTS_EVERY: Duration = Duration::from_secs(3600);
@@ -53,19 +54,13 @@ impl Okx {
         self.answer(path, params).await?.map_err(Fault::into_error)
     }
 
-    /// A signed read. A clock error earns one look at the server's clock and one retry; so does a
-    /// bad signature, which is final only then.
+    /// A signed read.
     pub(super) async fn answer(
         &self,
         path: &'static str,
         params: Params<'_>,
     ) -> Result<Result<String, Fault>, VenueError> {
-        let outcome = self.try_signed(path, params).await?;
-        if matches!(outcome, Err(Fault::Clock { .. } | Fault::Signature { .. })) {
-            self.offset(Duration::ZERO).await?;
-            return self.try_signed(path, params).await;
-        }
-        Ok(outcome)
+        clock::retried(|| self.try_signed(path, params), self.offset(Duration::ZERO)).await
     }
 
     async fn try_signed(&self, path: &'static str, params: Params<'_>) -> Result<Result<String, Fault>, VenueError> {
@@ -88,18 +83,15 @@ impl Okx {
         meter: &str,
     ) -> Result<Result<String, Fault>, VenueError> {
         let (budget, per) = sign::allowance(endpoint.path());
-        let own = Target { base: self.host().base, meter, budget, per };
+        let own = self.host().own(meter, budget, per);
         let path = sign::with_query(endpoint, params);
         let request = Request { target: self.host(), path, headers, body: None, weight: 1, own_meter: Some(own) };
         let reply = self.venues.http.send(request).await?;
         match fault::of_body(&reply.body) {
             Some(Fault::TooMany { .. }) => Err(self.venues.http.silence(own, TOO_MANY, false).await),
             Some(fault) => Ok(Err(fault)),
-            None => match reply.status {
-                200..=299 => Ok(Ok(reply.body)),
-                403 => Err(self.venues.http.silence(self.host(), FIREWALL, true).await),
-                status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
-            },
+            None if reply.status == 403 => Err(self.venues.http.silence(self.host(), FIREWALL, true).await),
+            None => reply.good().map(Ok),
         }
     }
 
@@ -206,7 +198,7 @@ impl Closes for Okx {
             }
         }
         let inverse = self.closes_of(&format!("USDT-{asset}"), minutes).await?.unwrap_or_default();
-        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+        Ok(closes::inverted(inverse))
     }
 }
 
@@ -229,27 +221,10 @@ pub fn tickers(rows: &[Box<RawValue>]) -> BTreeMap<String, Decimal> {
 
 /// Dollars per unit of an asset, from the markets that there are.
 fn dollars(asset: &str, tickers: &BTreeMap<String, Decimal>) -> Option<Decimal> {
-    if crate::pricing::PEGGED.contains(&asset) {
-        return Some(Decimal::ONE);
-    }
-    let price = |market: String| tickers.get(&market).copied().filter(|price| !price.is_zero());
-    ["USDT", "USDC", "USD"]
-        .into_iter()
-        .find_map(|dollar| price(format!("{asset}-{dollar}")))
-        .or_else(|| Decimal::ONE.checked_div(price(format!("USDT-{asset}"))?))
-        .or_else(|| product(price(format!("{asset}-BTC"))?, price("BTC-USDT".into())?).ok())
+    by_markets(asset, &["USDT", "USDC", "USD"], |base, quote| tickers.get(&format!("{base}-{quote}")).copied())
 }
 
 /// The opening instant and the close of each candle.
 pub fn candles(endpoint: &str, body: &str) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {
-    let candle = |raw: &RawValue| {
-        let fields: Vec<Box<RawValue>> = read(endpoint, raw.get())?;
-        let [open, _, _, _, close, ..] = fields.as_slice() else {
-            return Err(VenueError::unreadable(endpoint, "a candle of fewer than five fields"));
-        };
-        let open: Millis = read(endpoint, open.get())?;
-        let close: Dec = read(endpoint, close.get())?;
-        Ok((open.0, close.0))
-    };
-    data(endpoint, body)?.iter().map(|raw| candle(raw)).collect()
+    closes::candles(endpoint, Candle::MillisClose5, &data(endpoint, body)?)
 }

@@ -1,8 +1,7 @@
 //! How OKX writes things down: every reply is `code`, `msg` and a list, and what does not apply is `""`.
 
-use serde::de::{DeserializeOwned, Error};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::error::VenueError;
@@ -25,19 +24,12 @@ pub fn only<T: DeserializeOwned>(endpoint: &str, body: &str) -> Result<T, VenueE
     }
 }
 
-/// A field that may be missing, null or empty, all of which say the same: nothing.
-pub fn filled<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) if text.trim().is_empty() => Ok(None),
-        value => serde_json::from_value(value).map(Some).map_err(D::Error::custom),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
-    use crate::venues::wire::Dec;
+    use crate::venues::wire::{Dec, filled};
 
     #[test]
     fn what_does_not_apply_is_nothing_and_what_is_written_is_exact() {

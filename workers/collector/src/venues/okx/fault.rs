@@ -3,9 +3,9 @@
 use codash_domain::text::clean;
 use serde::Deserialize;
 
-use super::envelope::filled;
 use crate::error::VenueError;
-use crate::venues::wire::Text;
+use crate::venues::fault::VenueFault;
+use crate::venues::wire::{Text, filled};
 
 /// An error that OKX answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,8 @@ pub fn of_body(body: &str) -> Option<Fault> {
     })
 }
 
-impl Fault {
-    /// The error once every remedy has been tried.
-    pub fn into_error(self) -> VenueError {
+impl VenueFault for Fault {
+    fn into_error(self) -> VenueError {
         match self {
             Self::Clock { reason } | Self::TooMany { reason } => VenueError::Retry { after: None, reason },
             Self::Signature { reason } => VenueError::KeyRefused { reason },
@@ -68,26 +67,16 @@ impl Fault {
         }
     }
 
-    pub fn class(&self) -> &'static str {
+    fn may_be_the_clock(&self) -> bool {
+        matches!(self, Self::Clock { .. } | Self::Signature { .. })
+    }
+
+    fn class(&self) -> &'static str {
         match self {
             Self::Clock { .. } => "clock",
-            Self::Signature { .. } => "key_refused",
-            Self::TooMany { .. } => "retry",
             Self::NoSuchMarket { .. } => "no_such_market",
-            Self::Error(error) => error.class(),
+            other => other.clone().into_error().class(),
         }
-    }
-
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Clock { .. } | Self::TooMany { .. } => true,
-            Self::Signature { .. } | Self::NoSuchMarket { .. } => false,
-            Self::Error(error) => error.is_retryable(),
-        }
-    }
-
-    pub fn reason(&self) -> String {
-        self.clone().into_error().to_string()
     }
 }
 

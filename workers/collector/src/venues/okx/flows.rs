@@ -1,15 +1,15 @@
 //! OKX records of money that moved into cash flows: pure.
 
-use codash_domain::{Asset, CashFlow, FlowKind, Timestamp};
+use codash_domain::{CashFlow, FlowKind};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::bills::{BILLS, Bill};
-use super::envelope::filled;
-use crate::pricing::{Exchange, Prices};
+use crate::pricing::Prices;
 use crate::venues::Parsed;
-use crate::venues::wire::{Dec, Meaning, Millis, Text, parse_each};
+use crate::venues::flow::Flow;
+use crate::venues::wire::{Dec, Meaning, Millis, Text, filled, parse_each};
 
 pub const DEPOSITS: &str = "flows.deposits";
 pub const WITHDRAWALS: &str = "flows.withdrawals";
@@ -18,34 +18,6 @@ const TRADING: &str = "trading";
 const FUNDING: &str = "funding";
 /// Margin of isolated positions, which is no part of the trading account's own balance.
 const ISOLATED: &str = "isolated";
-
-/// What every flow has.
-struct Flow<'a> {
-    stream: &'static str,
-    native_id: String,
-    kind: FlowKind,
-    at: Timestamp,
-    wallet: &'static str,
-    asset: &'a str,
-    /// Positive into the wallet.
-    amount: Decimal,
-}
-
-/// A flow, worth what its asset was worth in its minute.
-fn flow(flow: Flow<'_>, raw: &str, prices: &dyn Prices) -> Result<CashFlow, String> {
-    let value_usd = Exchange::new(prices, flow.at).stated(flow.amount, flow.asset)?;
-    Ok(CashFlow {
-        stream: flow.stream,
-        native_id: flow.native_id,
-        kind: flow.kind,
-        occurred_at: flow.at,
-        wallet: flow.wallet,
-        asset: Asset::new(flow.asset),
-        amount: flow.amount.normalize(),
-        value_usd,
-        raw: raw.into(),
-    })
-}
 
 /// The cash flow that a type of bill is, if it is one: no event.
 pub fn kind_of_bill(bill_type: &str) -> Option<FlowKind> {
@@ -65,11 +37,12 @@ pub fn kind_of_bill(bill_type: &str) -> Option<FlowKind> {
 pub fn of_bill(bill: &Bill, kind: FlowKind, raw: &str, prices: &dyn Prices) -> Result<Vec<CashFlow>, String> {
     let amount = bill.bal_chg.ok_or("no balChg")?.0;
     let leg = |wallet: &'static str, amount: Decimal| {
+        let amount = amount.normalize();
         let native_id = match wallet {
             TRADING => bill.key(),
             other => format!("{}:{other}", bill.key()),
         };
-        flow(Flow { stream: BILLS, native_id, kind, at: bill.at(), wallet, asset: &bill.ccy, amount }, raw, prices)
+        Flow { stream: BILLS, native_id, kind, at: bill.at(), wallet, asset: &bill.ccy, amount }.priced(raw, prices)
     };
     let is = |end: &Option<Text>, account: &str| end.as_ref().is_some_and(|end| end.0 == account);
     let with_funding = (is(&bill.from, "6") && is(&bill.to, "18")) || (is(&bill.from, "18") && is(&bill.to, "6"));
@@ -103,9 +76,9 @@ pub fn deposits(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
             other => return Err(format!("unknown state {other:?} of a deposit")),
         }
         let native_id = format!("okx:deposit:{}", row.dep_id);
-        let (kind, at, asset, amount) = (FlowKind::Deposit, row.ts.0, row.ccy.as_str(), row.amt.0);
+        let (kind, at, asset, amount) = (FlowKind::Deposit, row.ts.0, row.ccy.as_str(), row.amt.0.normalize());
         let deposit = Flow { stream: DEPOSITS, native_id, kind, at, wallet: FUNDING, asset, amount };
-        Ok(Meaning::CashFlows(vec![flow(deposit, raw, prices)?]))
+        Ok(Meaning::CashFlows(vec![deposit.priced(raw, prices)?]))
     })
 }
 
@@ -138,10 +111,11 @@ pub fn withdrawals(rows: &[Box<RawValue>], prices: &dyn Prices) -> Parsed {
             other => return Err(format!("unknown state {other:?} of a withdrawal")),
         }
         let leg = |part: &str, asset: &str, amount: Decimal| {
+            let amount = amount.normalize();
             let native_id = format!("okx:withdrawal:{}{part}", row.wd_id);
             let kind = FlowKind::Withdrawal;
             let withdrawn = Flow { stream: WITHDRAWALS, native_id, kind, at: row.ts.0, wallet: FUNDING, asset, amount };
-            flow(withdrawn, raw, prices)
+            withdrawn.priced(raw, prices)
         };
         let fee = row.fee.map_or(Decimal::ZERO, |fee| fee.0.abs());
         let fee_ccy = row.fee_ccy.as_deref().unwrap_or(&row.ccy);

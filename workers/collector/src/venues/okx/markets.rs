@@ -8,8 +8,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::envelope::filled;
-use crate::venues::wire::Dec;
+use crate::venues::wire::{Dec, filled};
 
 /// Streams of fills by kind of instrument, as OKX calls it.
 pub const KINDS: [(&str, &str); 5] = [

@@ -32,12 +32,13 @@ use self::envelope::data;
 use self::fault::Fault;
 use self::flows::{DEPOSITS, WITHDRAWALS};
 use self::sign::Key;
-use self::streams::{BillCursor, FIRST_FLOW_MILLIS, HORIZON_MILLIS};
+use self::streams::{FIRST_FLOW_MILLIS, HORIZON_MILLIS};
+use super::fault::VenueFault;
 use super::holdings::Holdings;
-use super::paging::{self, TimeCursor, cursor};
-use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount};
+use super::paging::{self, PagedCursor, TimeCursor, cursor};
+use super::{Attestation, Definition, Host, Needs, Page, Parsed, StreamPlan, VenueAccount, family};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, needs};
 
 /// OKX states limits of endpoints only; what an address may ask of all of them together is our guess.
 static HOST: Host =
@@ -67,20 +68,13 @@ const NOT_COVERED: [&str; 6] = [
 
 const HORIZON: &str = "OKX keeps three months of bills and fills";
 
-/// The family of a stream and its market, if it is of one.
-fn family(stream: &str) -> (&str, Option<&str>) {
-    match stream.split_once(':') {
-        Some((family, market)) => (family, Some(market)),
-        None => (stream, None),
-    }
-}
-
 impl Okx {
     async fn bills(&self, stored: &Value) -> Result<Page, VenueError> {
         let now = self.server_now().await?.millis();
-        let at = cursor(stored, || BillCursor::starting_at(now - HORIZON_MILLIS))?.renewed(now);
+        let at = cursor(stored, || PagedCursor::starting_at(now - HORIZON_MILLIS))?;
+        let at = streams::renewed(at, now);
         let (path, window) = streams::BILLS.window(&at, now);
-        let rows = data(path, &self.signed(path, &at.params(window)).await?)?;
+        let rows = data(path, &self.signed(path, &streams::params(&at, window)).await?)?;
         let parsed = bills::without_legs(self.parsed(BILLS, &rows).await?);
         let mut page = Page { parsed, new_streams: bills::markets_of_bills(&rows), ..Page::default() };
         streams::after(&mut page, &at, window, now, &rows)?;
@@ -90,9 +84,10 @@ impl Okx {
     async fn fills(&self, stream: &str, market: &str, stored: &Value) -> Result<Page, VenueError> {
         let kind = markets::kind_of_stream(stream).ok_or_else(|| no_such(stream))?;
         let now = self.server_now().await?.millis();
-        let at = cursor(stored, || BillCursor::starting_at(now - HORIZON_MILLIS))?.renewed(now);
+        let at = cursor(stored, || PagedCursor::starting_at(now - HORIZON_MILLIS))?;
+        let at = streams::renewed(at, now);
         let (path, window) = streams::FILLS.window(&at, now);
-        let mut params = at.params(window);
+        let mut params = streams::params(&at, window);
         params.push(("instType", kind.to_owned()));
         let of_all = params.clone();
         params.push(("instId", market.to_owned()));
@@ -164,8 +159,7 @@ impl Okx {
             all.unreadable.extend(positions.unreadable);
             Ok(all)
         };
-        let mut assets: Vec<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(read);
         let book = self.prices_now(&assets).await?;
         Ok((read(&book)?, book, state::fills_of_positions(&positions)?))
     }
@@ -227,7 +221,7 @@ impl VenueAccount for Okx {
     fn again(&self, stream: &str, from: Timestamp) -> Option<Value> {
         Some(match stream {
             DEPOSITS | WITHDRAWALS => paging::stored(&TimeCursor::starting_at(from.millis())),
-            _ => paging::stored(&BillCursor::starting_at(from.millis())),
+            _ => paging::stored(&PagedCursor::starting_at(from.millis())),
         })
     }
 

@@ -6,10 +6,9 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::envelope::filled;
 use super::markets::{self, Contracts, MARGIN_FILLS, Name};
-use crate::pricing::{Exchange, Prices, product};
-use crate::venues::wire::{Dec, Millis, Text, blank, parse_each};
+use crate::pricing::{Exchange, Prices, negated, product};
+use crate::venues::wire::{Dec, Millis, Text, blank, filled, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
 /// Recorded cases only: fills state their own kind.
@@ -25,10 +24,6 @@ pub(super) fn kind_of(sub_type: Option<&Text>) -> EventType {
         Ok(112 | 113 | 170..=172) => EventType::SystemClose,
         _ => EventType::Unknown,
     }
-}
-
-pub(super) fn negated(amount: Decimal) -> Decimal {
-    if amount.is_zero() { Decimal::ZERO } else { -amount }
 }
 
 /// An empty field says that there is nothing.

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use codash_domain::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 use crate::error::VenueError;
 use crate::venues::Credentials;
+use crate::venues::hmac;
 use crate::venues::reads::{Listed, Read};
+use crate::venues::wire::query;
 
 /// Everything that is ever sent to OKX: reads, all of them. The signer refuses the rest.
 pub const READS: &[Read] = &[
@@ -65,7 +63,7 @@ impl Key {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
             return Err(VenueError::KeyRefused { reason: "this is no passphrase of an API key".into() });
         }
-        let digest = hex::encode(&Sha256::digest(key.as_bytes())[..8]);
+        let digest = hmac::key_name(&key);
         Ok(Self { key, secret, passphrase, digest })
     }
 
@@ -79,7 +77,7 @@ impl Key {
         let payload = format!("{now}{}{}", read.method(), with_query(read, params));
         Ok(vec![
             ("OK-ACCESS-KEY", self.key.clone()),
-            ("OK-ACCESS-SIGN", signature(&self.secret, &payload)?),
+            ("OK-ACCESS-SIGN", hmac::sha256_base64(&self.secret, &payload)?),
             ("OK-ACCESS-TIMESTAMP", now.to_string()),
             ("OK-ACCESS-PASSPHRASE", self.passphrase.expose_secret().to_owned()),
         ])
@@ -88,33 +86,7 @@ impl Key {
 
 /// Path and query, exactly as they are signed and sent.
 pub fn with_query(read: Listed<'_>, params: &[(&str, String)]) -> String {
-    let path = read.path();
-    if params.is_empty() {
-        return path.into();
-    }
-    let pair = |(name, value): &(&str, String)| format!("{name}={}", encoded(value));
-    format!("{path}?{}", params.iter().map(pair).collect::<Vec<_>>().join("&"))
-}
-
-fn encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
-/// Base64 HMAC-SHA256 of time, method, path and query.
-pub fn signature(secret: &SecretString, payload: &str) -> Result<String, VenueError> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| VenueError::KeyRefused { reason: "the secret is no HMAC key".into() })?;
-    mac.update(payload.as_bytes());
-    Ok(STANDARD.encode(mac.finalize().into_bytes()))
+    read.with_query(&query(params))
 }
 
 #[cfg(test)]
@@ -127,7 +99,7 @@ mod tests {
     fn a_known_request_gives_the_known_signature() {
         let secret: SecretString = "22582BD0CFF14C41EDBF1AB98506286D".into();
         let payload = "2020-12-08T09:08:57.715ZGET/api/v5/account/balance?ccy=BTC";
-        assert_eq!(signature(&secret, payload).unwrap(), "HiZhvSfMtWJA3uUIVXV3a/bSXNPCWvYFXoGCVS8V4zY=");
+        assert_eq!(hmac::sha256_base64(&secret, payload).unwrap(), "HiZhvSfMtWJA3uUIVXV3a/bSXNPCWvYFXoGCVS8V4zY=");
     }
 
     #[test]

@@ -5,12 +5,12 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::envelope::{data, filled, only};
+use super::envelope::{data, only};
 use super::markets::{self, Contracts, Name};
 use crate::error::VenueError;
-use crate::pricing::{Prices, bounded, product};
+use crate::pricing::{Prices, product, worth};
 use crate::venues::holdings::Holdings;
-use crate::venues::wire::{Dec, Text, record, unreadable};
+use crate::venues::wire::{Dec, Text, filled};
 
 /// GET /api/v5/account/balance: the trading account. Its equity is stated in dollars as a whole,
 /// positions and trading bots included; the currencies say what it is made of.
@@ -34,11 +34,11 @@ pub fn trading_account(body: &str) -> Result<Holdings, VenueError> {
     }
     let account: Account = only(ENDPOINT, body)?;
     let mut parts = Decimal::ZERO;
-    let mut holdings = each(&account.details, |holdings, row: Detail| {
+    let mut holdings = Holdings::of_each(&account.details, |holdings, row: Detail| {
         if row.eq.0.is_zero() {
             return Ok(());
         }
-        let value_usd = row.eq_usd.map(|worth| dollars(worth.0, Decimal::ONE)).transpose()?;
+        let value_usd = row.eq_usd.map(|stated| worth(stated.0, Decimal::ONE)).transpose()?;
         let (asset, total) = (Asset::new(&row.ccy), row.eq.0);
         holdings.balances.push(Balance { wallet: "trading", asset, total, value_usd });
         if account.total_eq.is_none() && value_usd.is_none() {
@@ -59,7 +59,7 @@ pub fn funding_account(body: &str, prices: &dyn Prices, now: Timestamp) -> Resul
         ccy: String,
         bal: Dec,
     }
-    Ok(each(&data("/api/v5/asset/balances", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&data("/api/v5/asset/balances", body)?, |holdings, row: Row| {
         holdings.add_balance("funding", &row.ccy, row.bal.0, prices.usd(&row.ccy, now))
     }))
 }
@@ -71,7 +71,7 @@ pub fn savings(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdin
         ccy: String,
         amt: Dec,
     }
-    Ok(each(&data("/api/v5/finance/savings/balance", body)?, |holdings, row: Row| {
+    Ok(Holdings::of_each(&data("/api/v5/finance/savings/balance", body)?, |holdings, row: Row| {
         holdings.add_balance("earn", &row.ccy, row.amt.0, prices.usd(&row.ccy, now))
     }))
 }
@@ -179,12 +179,12 @@ impl PositionRow {
     /// OKX states the worth in dollars, without a sign; else it follows from the size.
     fn notional(&self, units: Option<Decimal>, prices: &dyn Prices, now: Timestamp) -> Result<Usd, String> {
         if let Some(stated) = self.notional_usd {
-            return dollars(stated.0.abs(), Decimal::ONE);
+            return worth(stated.0.abs(), Decimal::ONE);
         }
         let quote = Name::of(&self.inst_id).map(|name| name.quote()).unwrap_or_default();
         let parts = (units, self.mark_px, prices.usd(quote, now));
         let (Some(units), Some(mark), Some(per_quote)) = parts else { return Err("no notionalUsd".into()) };
-        dollars(product(units, mark.0)?.abs(), per_quote)
+        worth(product(units, mark.0)?.abs(), per_quote)
     }
 }
 
@@ -195,7 +195,7 @@ pub fn positions(
     prices: &dyn Prices,
     now: Timestamp,
 ) -> Result<Holdings, VenueError> {
-    Ok(each(&data("/api/v5/account/positions", body)?, |holdings, row: PositionRow| {
+    Ok(Holdings::of_each(&data("/api/v5/account/positions", body)?, |holdings, row: PositionRow| {
         if row.pos.0.is_zero() {
             return Ok(());
         }
@@ -220,7 +220,7 @@ pub fn positions(
             entry_price: row.avg_px.map(|price| Price::new(price.0)),
             mark_price: row.mark_px.map(|price| Price::new(price.0)),
             notional_usd,
-            unrealized_pnl_usd: dollars(profit, per_money)?,
+            unrealized_pnl_usd: worth(profit, per_money)?,
         });
         Ok(())
     }))
@@ -285,25 +285,6 @@ pub fn config(body: &str) -> Result<Config, VenueError> {
         may_read: rights.contains(&"read_only"),
         kind,
     })
-}
-
-/// Reads each row into the holdings; a row that cannot be read is set aside.
-fn each<T: serde::de::DeserializeOwned>(
-    rows: &[Box<RawValue>],
-    mut add: impl FnMut(&mut Holdings, T) -> Result<(), String>,
-) -> Holdings {
-    let mut holdings = Holdings::default();
-    for raw in rows {
-        let outcome = record::<T>(raw).and_then(|row| add(&mut holdings, row).map_err(|why| unreadable(raw, why)));
-        if let Err(bad) = outcome {
-            holdings.unreadable.push(bad);
-        }
-    }
-    holdings
-}
-
-fn dollars(amount: Decimal, price: Decimal) -> Result<Usd, String> {
-    Usd::convert(amount, price).and_then(bounded).ok_or_else(|| format!("{amount} is too large an amount"))
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! Bills and fills come newest first and are paged backwards by the id of the bill. A window of time
 //! is read whole before the next: only then is it covered.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::VenueError;
 use crate::venues::Page;
-use crate::venues::paging::{DAY_MILLIS, Span, TimeCursor, stored};
+use crate::venues::paging::{DAY_MILLIS, PagedCursor, Span, TimeCursor, stored};
 use crate::venues::wire::{Millis, Text};
 
 /// OKX keeps three months, of which the shortest has 89 days.
@@ -43,7 +43,7 @@ pub static FILLS: History = History {
 impl History {
     /// Whom to ask, and about which window. The archive may lag behind, so it is not asked about the
     /// last days.
-    pub fn window(&self, cursor: &BillCursor, now: i64) -> (&'static str, Span) {
+    pub fn window(&self, cursor: &PagedCursor, now: i64) -> (&'static str, Span) {
         if cursor.time.from >= now - self.recent {
             return (self.recent_path, cursor.time.window(self.longest, now));
         }
@@ -51,41 +51,25 @@ impl History {
     }
 }
 
-/// Where a stream of bills or fills stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BillCursor {
-    pub time: TimeCursor,
-    /// The oldest bill of the window that was read: the next page holds older ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<u64>,
+/// Where a stream stands, back at the horizon when what comes next is kept no more: the gap stays
+/// uncovered.
+pub fn renewed(at: PagedCursor, now: i64) -> PagedCursor {
+    // A back-fill begins at the horizon, and the horizon moves while it is read.
+    if at.time.from < now - HORIZON_MILLIS - DAY_MILLIS {
+        return PagedCursor::starting_at(now - HORIZON_MILLIS);
+    }
+    at
 }
 
-impl BillCursor {
-    pub fn starting_at(from: i64) -> Self {
-        Self { time: TimeCursor::starting_at(from), after: None }
-    }
-
-    /// Back to the horizon, when what comes next is kept no more: the gap stays uncovered.
-    pub fn renewed(self, now: i64) -> Self {
-        // A back-fill begins at the horizon, and the horizon moves while it is read.
-        if self.time.from < now - HORIZON_MILLIS - DAY_MILLIS {
-            return Self::starting_at(now - HORIZON_MILLIS);
-        }
-        self
-    }
-
-    /// What to ask: the window, one millisecond wider at both ends, whether or not they are inclusive.
-    pub fn params(&self, window: Span) -> Vec<(&'static str, String)> {
-        let mut params = vec![
-            ("begin", (window.from - 1).max(0).to_string()),
-            ("end", (window.to + 1).to_string()),
-            ("limit", LIMIT.to_string()),
-        ];
-        if let Some(after) = self.after {
-            params.push(("after", after.to_string()));
-        }
-        params
-    }
+/// What to ask: the window, one millisecond wider at both ends, whether or not they are inclusive.
+pub fn params(at: &PagedCursor, window: Span) -> Vec<(&'static str, String)> {
+    let mut params = vec![
+        ("begin", (window.from - 1).max(0).to_string()),
+        ("end", (window.to + 1).to_string()),
+        ("limit", LIMIT.to_string()),
+    ];
+    params.extend(at.next.clone().map(|bill| ("after", bill)));
+    params
 }
 
 #[derive(Deserialize)]
@@ -101,30 +85,25 @@ fn stamps(rows: &[Box<RawValue>]) -> Vec<(Option<u64>, i64)> {
     rows.map(|row| (row.bill_id.and_then(|id| id.0.parse().ok()), row.ts.0.millis())).collect()
 }
 
-/// After a reply of bills or fills: a full one is followed by the next of the same window.
+/// After a reply of bills or fills: a full one is followed by older bills of the same window.
 pub fn after(
     page: &mut Page,
-    cursor: &BillCursor,
+    at: &PagedCursor,
     window: Span,
     now: i64,
     rows: &[Box<RawValue>],
 ) -> Result<(), VenueError> {
     let stamps = stamps(rows);
     let times: Vec<i64> = stamps.iter().map(|(_, at)| *at).collect();
+    let mut next = None;
     if rows.len() >= LIMIT {
+        let last: Option<u64> = at.next.as_ref().and_then(|bill| bill.parse().ok());
         let oldest = stamps.iter().filter_map(|(id, _)| *id).min();
-        let after = oldest.filter(|oldest| cursor.after.is_none_or(|after| *oldest < after));
-        let after =
-            after.ok_or_else(|| VenueError::unreadable("the history", "a full page whose ids do not go back"))?;
-        page.cursor = stored(&BillCursor { time: cursor.time.next_page(window, &times), after: Some(after) });
-        page.more = true;
-        return Ok(());
+        let older = oldest.filter(|oldest| last.is_none_or(|last| *oldest < last));
+        let stuck = || VenueError::unreadable("the history", "a full page whose ids do not go back");
+        next = Some(older.ok_or_else(stuck)?.to_string());
     }
-    let (time, more) = cursor.time.after(window, now, &times);
-    page.cursor = stored(&BillCursor { time, after: None });
-    page.covered = window.covered();
-    page.more = more;
-    Ok(())
+    at.turn(page, "the history", (window, now), &times, next)
 }
 
 /// Deposits and withdrawals before OKX was there are not looked for.
@@ -175,32 +154,32 @@ mod tests {
         stamps.iter().map(row).collect()
     }
 
-    fn next(page: &Page) -> BillCursor {
-        cursor(&page.cursor, BillCursor::default).unwrap()
+    fn next(page: &Page) -> PagedCursor {
+        cursor(&page.cursor, PagedCursor::default).unwrap()
     }
 
     #[test]
     fn a_window_is_read_backwards_by_id_and_covered_when_it_is_whole() {
-        let start = BillCursor::starting_at(NOW - HORIZON_MILLIS);
+        let start = PagedCursor::starting_at(NOW - HORIZON_MILLIS);
         let (path, window) = BILLS.window(&start, NOW);
         assert_eq!((path, window.to - window.from), (BILLS.archive_path, 7 * DAY_MILLIS));
         let full: Vec<(u64, i64)> = (0..100).map(|i| (900 - i, window.to - 5)).collect();
         let mut page = Page::default();
         after(&mut page, &start, window, NOW, &rows(&full)).unwrap();
         let second = next(&page);
-        assert_eq!((second.after, page.covered, page.more), (Some(801), None, true));
+        assert_eq!((second.next.as_deref(), page.covered, page.more), (Some("801"), None, true));
         let (path, same) = BILLS.window(&second, NOW + 9999);
         assert_eq!((path, same), (BILLS.archive_path, window), "the window stays while it is read");
-        assert!(second.params(same).contains(&("after", "801".into())));
+        assert!(params(&second, same).contains(&("after", "801".into())));
         assert!(after(&mut Page::default(), &second, same, NOW, &rows(&full)).is_err(), "the ids do not go back");
         after(&mut page, &second, same, NOW, &rows(&full[..3])).unwrap();
         assert_eq!(
             (page.covered, next(&page)),
             (
                 window.covered(),
-                BillCursor {
+                PagedCursor {
                     time: TimeCursor { from: window.to, newest: Some(window.to - 5), ..TimeCursor::starting_at(0) },
-                    after: None
+                    next: None
                 }
             )
         );
@@ -209,7 +188,7 @@ mod tests {
     #[test]
     fn the_archive_is_not_asked_about_the_last_days() {
         for history in [&BILLS, &FILLS] {
-            let (mut at, mut asked) = (BillCursor::starting_at(NOW - HORIZON_MILLIS), vec![]);
+            let (mut at, mut asked) = (PagedCursor::starting_at(NOW - HORIZON_MILLIS), vec![]);
             loop {
                 let (path, window) = history.window(&at, NOW);
                 let lag = if path == history.archive_path { DAY_MILLIS } else { 0 };
@@ -230,10 +209,10 @@ mod tests {
 
     #[test]
     fn after_a_long_absence_what_is_kept_no_more_is_not_called_read() {
-        let old = BillCursor { after: Some(7), ..BillCursor::starting_at(NOW - 200 * DAY_MILLIS) };
-        assert_eq!(old.renewed(NOW), BillCursor::starting_at(NOW - HORIZON_MILLIS));
-        let young = BillCursor::starting_at(NOW - HORIZON_MILLIS - 1);
-        assert_eq!(young.clone().renewed(NOW), young);
+        let old = PagedCursor { next: Some("7".into()), ..PagedCursor::starting_at(NOW - 200 * DAY_MILLIS) };
+        assert_eq!(renewed(old, NOW), PagedCursor::starting_at(NOW - HORIZON_MILLIS));
+        let young = PagedCursor::starting_at(NOW - HORIZON_MILLIS - 1);
+        assert_eq!(renewed(young.clone(), NOW), young);
     }
 
     #[test]

@@ -59,7 +59,9 @@ async fn a_signed_read_carries_the_servers_time_and_the_three_secrets() {
     assert_eq!(mock.seen(), ["GET /api/v5/public/time", "GET /api/v5/account/config"]);
     let [clock, signed] = &mock.asked()[..] else { panic!("two requests") };
     assert!(!clock.headers.contains("ok-access"), "public reads carry no key");
-    let signature = sign::signature(&"the-secret".into(), "2026-01-01T00:00:03.000ZGET/api/v5/account/config").unwrap();
+    let signature =
+        crate::venues::hmac::sha256_base64(&"the-secret".into(), "2026-01-01T00:00:03.000ZGET/api/v5/account/config")
+            .unwrap();
     for header in [
         "ok-access-key: the-key".into(),
         "ok-access-timestamp: 2026-01-01t00:00:03.000z".into(),

@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 use super::fault::{self, Fault};
 use super::sign;
 use crate::error::VenueError;
-use crate::http::{Reply, Request, Target};
+use crate::http::{Request, Target};
 use crate::pricing::PriceBook;
 use crate::venues::clock::CLOCK_EVERY;
 use crate::venues::closes::{self, Closes};
 use crate::venues::kraken::names;
-use crate::venues::kraken::wire::{optional, readable};
+use crate::venues::kraken::wire::readable;
 use crate::venues::reads::Listed;
-use crate::venues::wire::{Dec, Millis, read};
+use crate::venues::wire::{Dec, Millis, filled, read};
 use crate::venues::{Host, Venues, clock};
 
 /// What a key may ask of its history.
@@ -44,7 +44,7 @@ impl Futures {
     }
 
     fn history_meter(&self, path: &str) -> Option<Target<'_>> {
-        let meter = Target { meter: &self.meter, budget: HISTORY.0, per: HISTORY.1, ..self.target() };
+        let meter = self.target().own(&self.meter, HISTORY.0, HISTORY.1);
         path.starts_with("/api/history/").then_some(meter)
     }
 
@@ -97,11 +97,11 @@ impl Futures {
         let (target, own_meter, cost) = (self.target(), self.history_meter(path), sign::cost(path));
         let weight = if own_meter.is_some() { 1 } else { cost };
         let request = Request { target, path: full, headers, body: None, weight, own_meter };
-        let Reply { status, body, .. } = self.venues.http.send(request).await?;
+        let reply = self.venues.http.send(request).await?;
         if let Some(history) = own_meter {
             self.venues.http.charge(history, cost - 1).await;
         }
-        match (fault::of_body(&body), status) {
+        match (fault::of_body(&reply.body), reply.status) {
             (Some(Fault::TooMany { .. }), _) => {
                 Err(self.venues.http.silence(own_meter.unwrap_or(target), fault::LIMIT_PAUSE, false).await)
             }
@@ -111,12 +111,9 @@ impl Futures {
             }
             (Some(Fault::Error(VenueError::Retry { .. })), 404) => Err(VenueError::unreadable(path, "HTTP 404")),
             (Some(fault), _) => Ok(Err(fault)),
-            (None, 200..=299) => Ok(Ok(body)),
             (None, 401) => Err(VenueError::KeyRefused { reason: "HTTP 401".into() }),
             (None, 404) => Err(VenueError::unreadable(path, "HTTP 404")),
-            // The firewall, not the exchange: it has no words for why.
-            (None, 403) => Err(VenueError::Retry { after: Some(Duration::from_secs(60)), reason: "HTTP 403".into() }),
-            (None, status) => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
+            (None, _) => reply.good().map(Ok),
         }
     }
 
@@ -187,11 +184,11 @@ impl Marks {
         #[serde(rename_all = "camelCase")]
         struct Ticker {
             symbol: String,
-            #[serde(default, deserialize_with = "optional")]
+            #[serde(default, deserialize_with = "filled")]
             mark_price: Option<Dec>,
-            #[serde(default, deserialize_with = "optional")]
+            #[serde(default, deserialize_with = "filled")]
             index_price: Option<Dec>,
-            #[serde(default, deserialize_with = "optional")]
+            #[serde(default, deserialize_with = "filled")]
             last: Option<Dec>,
         }
         let reply: Reply = read(TICKERS, body)?;

@@ -16,13 +16,12 @@ use codash_domain::{Assurance, Snapshot, Standing, Timestamp, Venue};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 pub use client::{Futures, Marks, candles};
 
 use self::parse::{FILLS, LOG};
 use self::streams::{FillCursor, LOG_LIMIT, LogCursor};
-use super::wire::{join, readable};
+use super::wire::readable;
 use crate::error::VenueError;
 use crate::pricing::{Prices, needs};
 use crate::venues::paging::cursor;
@@ -60,8 +59,7 @@ impl Futures {
     pub fn new(venues: Venues, host: &'static Host, credentials: Credentials) -> Result<Self, VenueError> {
         let (key, secret) = credentials.key_and_secret("kraken_futures")?;
         super::wire::hmac(&secret, &[])?;
-        let digest = hex::encode(Sha256::digest(&key));
-        let meter = format!("kraken futures key {}", digest.get(..16).unwrap_or_default());
+        let meter = format!("kraken futures key {}", crate::venues::hmac::key_name(&key));
         Ok(Self { venues, host, key, secret, meter })
     }
 
@@ -209,7 +207,7 @@ impl VenueAccount for Futures {
             None => Default::default(),
         };
         if let Some(body) = &open {
-            join(&mut all, state::positions(body, &marks.marks, &book, now)?);
+            all.join(state::positions(body, &marks.marks, &book, now)?);
         }
         Ok((all.into_snapshot("the wallets", now, &book)?, vec![]))
     }

@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use super::client::asset;
 use crate::pricing::{Exchange, Prices, product};
 use crate::venues::kraken::names::{self, Contract};
-use crate::venues::kraken::wire::optional;
-use crate::venues::wire::{Dec, Meaning, Text, blank, parse_each};
+use crate::venues::wire::{Dec, Meaning, Text, blank, filled, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
 pub const LOG: &str = "futures.log";
@@ -108,22 +107,22 @@ struct Entry {
     date: Timestamp,
     #[serde(default)]
     execution: Option<Text>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     fee: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     liquidation_fee: Option<Dec>,
     info: String,
     #[serde(default)]
     margin_account: Option<String>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     new_balance: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     old_balance: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     realized_funding: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     realized_pnl: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     trade_price: Option<Dec>,
 }
 

@@ -30,8 +30,7 @@ pub fn cost(path: &str) -> u32 {
 
 /// Path and query.
 pub fn full(read: Listed<'_>, params: &[(&str, String)]) -> String {
-    let path = read.path();
-    if params.is_empty() { path.into() } else { format!("{path}?{}", form(params)) }
+    read.with_query(&form(params))
 }
 
 /// Path and query of a private read, and its signature. There is no nonce: it is optional, and two

@@ -13,8 +13,8 @@ use crate::error::VenueError;
 use crate::pricing::{Prices, bounded, product};
 use crate::venues::holdings::Holdings;
 use crate::venues::kraken::names;
-use crate::venues::kraken::wire::{Entries, Named, each, join, optional};
-use crate::venues::wire::{Dec, read};
+use crate::venues::kraken::wire::{Entries, Named};
+use crate::venues::wire::{Dec, filled, read};
 
 /// GET /derivatives/api/v3/accounts, by kind of wallet.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Wallets {
     /// The wallets hold different money: each counts once.
     pub fn all(self) -> Holdings {
         let mut all = self.flex.unwrap_or_default();
-        [self.cash, self.single, self.unknown].into_iter().for_each(|part| join(&mut all, part));
+        [self.cash, self.single, self.unknown].into_iter().for_each(|part| all.join(part));
         all
     }
 }
@@ -51,7 +51,7 @@ struct Wallet {
     auxiliary: Option<Auxiliary>,
     #[serde(default)]
     currencies: Option<Entries>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     portfolio_value: Option<Dec>,
 }
 
@@ -68,7 +68,7 @@ pub fn wallets(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Wallet
     }
     let reply: Reply = read("/derivatives/api/v3/accounts", body)?;
     let (mut wallets, mut holdings) = (Wallets::default(), Holdings::default());
-    each(&mut holdings, &reply.accounts.0, |_, Named { id, record: wallet }: Named<Wallet>| {
+    holdings.add_each(&reply.accounts.0, |_, Named { id, record: wallet }: Named<Wallet>| {
         let kind = wallet.kind.as_deref().unwrap_or(match id.as_str() {
             "cash" => "cashAccount",
             "flex" => "multiCollateralMarginAccount",
@@ -90,7 +90,7 @@ pub fn wallets(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Wallet
 
 fn cash(holdings: &mut Holdings, wallet: Wallet, prices: &dyn Prices, now: Timestamp) -> Result<(), String> {
     let Entries(rows) = wallet.balances.ok_or("no balances")?;
-    each(holdings, &rows, |holdings, row: Named<Dec>| {
+    holdings.add_each(&rows, |holdings, row: Named<Dec>| {
         let asset = asset(&row.id);
         holdings.add_balance("cash", &asset, row.record.0, prices.usd(&asset, now))
     });
@@ -102,14 +102,14 @@ fn flex(wallet: Wallet) -> Result<Holdings, String> {
     #[derive(Deserialize)]
     struct Currency {
         quantity: Dec,
-        #[serde(default, deserialize_with = "optional")]
+        #[serde(default, deserialize_with = "filled")]
         value: Option<Dec>,
     }
     let mut holdings = Holdings::default();
     let equity = wallet.portfolio_value.ok_or("no portfolioValue")?;
     holdings.add_equity(Usd::derived(equity.0).0)?;
     let Entries(rows) = wallet.currencies.unwrap_or_default();
-    each(&mut holdings, &rows, |holdings, row: Named<Currency>| {
+    holdings.add_each(&rows, |holdings, row: Named<Currency>| {
         if !row.record.quantity.0.is_zero() {
             let value_usd =
                 row.record.value.map(|value| Usd::derived(value.0)).filter(|value| bounded(*value).is_some());
@@ -141,7 +141,7 @@ pub fn positions(
     }
     let reply: Reply = read("/derivatives/api/v3/openpositions", body)?;
     let mut holdings = Holdings::default();
-    each(&mut holdings, &reply.open_positions, |holdings, row: PositionRow| {
+    holdings.add_each(&reply.open_positions, |holdings, row: PositionRow| {
         let contract = names::contract(&row.symbol).ok_or("not the name of a contract")?;
         let mark = marks.get(&row.symbol.to_ascii_uppercase()).copied().or_else(|| prices.usd(&contract.base, now));
         let money = if contract.is_inverse { "USD" } else { &contract.quote };

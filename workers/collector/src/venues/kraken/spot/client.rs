@@ -50,11 +50,11 @@ impl Spot {
     }
 
     fn counter(&self) -> Target<'_> {
-        Target { meter: &self.meter, budget: COUNTER.0, per: COUNTER.1, ..self.target() }
+        self.target().own(&self.meter, COUNTER.0, COUNTER.1)
     }
 
     fn public_meter(&self) -> Target<'_> {
-        Target { meter: "kraken public reads", budget: PUBLIC.0, per: PUBLIC.1, ..self.target() }
+        self.target().own("kraken public reads", PUBLIC.0, PUBLIC.1)
     }
 
     /// The last nonce of the key, behind the lock that lets one request through at a time.
@@ -123,12 +123,7 @@ impl Spot {
         match fault::of_body(&reply.body) {
             Some(Fault::TooMany { pause, .. }) => Err(self.venues.http.silence(meter, pause, false).await),
             Some(fault) => Ok(Err(fault)),
-            None => match reply.status {
-                200..=299 => Ok(Ok(reply.body)),
-                // The firewall, not the exchange: it has no words for why.
-                403 => Err(VenueError::Retry { after: Some(Duration::from_secs(60)), reason: "HTTP 403".into() }),
-                status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
-            },
+            None => reply.good().map(Ok),
         }
     }
 

@@ -18,15 +18,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 pub use client::{Spot, asset_pairs, market_ids, tickers};
 
 use self::parse::{FILLS, LEDGER};
 use self::streams::{OffsetCursor, PAGE_LIMIT, WINDOW_MILLIS};
-use super::wire::{Entries, Named, Seconds, join, readable};
+use super::wire::{Entries, Named, Seconds, readable};
 use crate::error::VenueError;
-use crate::pricing::{PriceBook, Prices, bounded, needs};
+use crate::pricing::{PriceBook, Prices, assets_needed, bounded, needs};
 use crate::venues::holdings::Holdings;
 use crate::venues::paging::{Span, cursor};
 use crate::venues::wire::{Text, read};
@@ -69,8 +68,7 @@ impl Spot {
     pub fn new(venues: Venues, host: &'static Host, credentials: Credentials) -> Result<Self, VenueError> {
         let (key, secret) = credentials.key_and_secret("kraken")?;
         super::wire::hmac(&secret, &[])?;
-        let digest = hex::encode(Sha256::digest(&key));
-        let meter = format!("kraken key {}", digest.get(..16).unwrap_or_default());
+        let meter = format!("kraken key {}", crate::venues::hmac::key_name(&key));
         Ok(Self { venues, host, key, secret, meter })
     }
 
@@ -170,7 +168,7 @@ impl Spot {
         let read = |prices: &dyn Prices| -> Result<Holdings, VenueError> {
             let mut all = state::balances(&balances, prices, now)?;
             if let Some(open) = &open {
-                join(&mut all, state::positions(open, &pairs, prices, now)?);
+                all.join(state::positions(open, &pairs, prices, now)?);
             }
             if let Some(equity) = equity {
                 let stated = bounded(Usd::new(equity));
@@ -179,8 +177,7 @@ impl Spot {
             }
             Ok(all)
         };
-        let mut assets: Vec<String> = needs(read).into_iter().map(|(asset, _)| asset).collect();
-        assets.extend(["BTC".into(), "ETH".into()]);
+        let assets = assets_needed(read);
         let book = self.prices_now(&assets).await?;
         Ok((read(&book)?, book))
     }
@@ -199,12 +196,8 @@ fn times(rows: &[Box<RawValue>]) -> Vec<i64> {
 impl VenueAccount for Spot {
     async fn attest(&self) -> Result<Attestation, VenueError> {
         let rights = state::rights(&self.private("/0/private/GetApiKeyInfo", &[]).await?)?;
-        if !rights.excess.is_empty() {
-            return Ok(Attestation::TooPowerful { rights: rights.excess });
-        }
-        if !rights.missing.is_empty() {
-            let reason = format!("the key needs {}", rights.missing.join(", "));
-            return Err(VenueError::PermissionMissing { reason });
+        if let Some(refusal) = Attestation::refusal(rights.excess, &rights.missing)? {
+            return Ok(refusal);
         }
         if rights.is_limited {
             // What lies outside would look as if nothing had happened.

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use crate::pricing::{Exchange, Prices, product};
 use crate::venues::kraken::names::{self, Pairs};
-use crate::venues::kraken::wire::{Named, Seconds, optional, readable};
-use crate::venues::wire::{Dec, Meaning, Text, blank, parse_each};
+use crate::venues::kraken::wire::{Named, Seconds, readable};
+use crate::venues::wire::{Dec, Meaning, Text, blank, filled, parse_each};
 use crate::venues::{Parsed, Record, Role};
 
 pub const FILLS: &str = "spot.fills";
@@ -32,7 +32,7 @@ struct Trade {
     #[serde(rename = "type")]
     side: String,
     price: Dec,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     cost: Option<Dec>,
     fee: Dec,
     vol: Dec,
@@ -91,7 +91,7 @@ struct Entry {
     aclass: Option<String>,
     asset: String,
     amount: Dec,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     fee: Option<Dec>,
 }
 

@@ -10,7 +10,7 @@ use super::client::Spot;
 use super::fault::{self, Fault};
 use crate::error::VenueError;
 use crate::pricing::MINUTE_MILLIS;
-use crate::venues::closes::Closes;
+use crate::venues::closes::{Closes, inverted};
 use crate::venues::kraken::wire::{Entries, Named, Seconds};
 use crate::venues::wire::{Dec, read};
 
@@ -93,7 +93,7 @@ impl Closes for Spot {
         }
         let Some(market) = pairs.market("USD", asset) else { return Ok(vec![]) };
         let inverse = self.closes_of(market, minutes).await?;
-        Ok(inverse.into_iter().filter_map(|(at, close)| Some((at, Decimal::ONE.checked_div(close)?))).collect())
+        Ok(inverted(inverse))
     }
 }
 

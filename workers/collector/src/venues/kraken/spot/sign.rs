@@ -31,8 +31,7 @@ pub fn cost(path: &str) -> u32 {
 
 /// Path and query of a public read.
 pub fn public(read: Listed<'_>, params: &[(&str, String)]) -> String {
-    let path = read.path();
-    if params.is_empty() { path.into() } else { format!("{path}?{}", form(params)) }
+    read.with_query(&form(params))
 }
 
 /// Body and signature of a private read. The nonce comes first, and the body is signed as it is sent.

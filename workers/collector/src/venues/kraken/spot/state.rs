@@ -13,8 +13,8 @@ use crate::error::VenueError;
 use crate::pricing::{Prices, bounded};
 use crate::venues::holdings::Holdings;
 use crate::venues::kraken::names::{self, Pairs};
-use crate::venues::kraken::wire::{Entries, Named, each, optional, seconds};
-use crate::venues::wire::{Dec, Text, read};
+use crate::venues::kraken::wire::{Entries, Named, seconds};
+use crate::venues::wire::{Dec, Text, filled, read};
 
 /// POST /0/private/Balance or BalanceEx: held amounts are part of the balance.
 pub fn balances(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdings, VenueError> {
@@ -25,7 +25,7 @@ pub fn balances(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdi
     const ENDPOINT: &str = "/0/private/Balance";
     let Entries(rows) = read(ENDPOINT, result(ENDPOINT, body)?.get())?;
     let mut holdings = Holdings::default();
-    each(&mut holdings, &rows, |holdings, row: Named<Box<RawValue>>| {
+    holdings.add_each(&rows, |holdings, row: Named<Box<RawValue>>| {
         let text = row.record.get();
         let total = match text.trim_start().starts_with('{') {
             true => serde_json::from_str::<Extended>(text).map(|extended| extended.balance),
@@ -42,11 +42,11 @@ pub fn balances(body: &str, prices: &dyn Prices, now: Timestamp) -> Result<Holdi
 pub fn equity(body: &str) -> Result<Decimal, VenueError> {
     #[derive(Deserialize)]
     struct Balance {
-        #[serde(default, deserialize_with = "optional")]
+        #[serde(default, deserialize_with = "filled")]
         eb: Option<Dec>,
-        #[serde(default, deserialize_with = "optional")]
+        #[serde(default, deserialize_with = "filled")]
         n: Option<Dec>,
-        #[serde(default, deserialize_with = "optional")]
+        #[serde(default, deserialize_with = "filled")]
         e: Option<Dec>,
     }
     const ENDPOINT: &str = "/0/private/TradeBalance";
@@ -68,11 +68,11 @@ struct PositionRow {
     side: String,
     cost: Dec,
     vol: Dec,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     vol_closed: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     value: Option<Dec>,
-    #[serde(default, deserialize_with = "optional")]
+    #[serde(default, deserialize_with = "filled")]
     net: Option<Dec>,
 }
 
@@ -91,7 +91,7 @@ pub fn positions(body: &str, pairs: &Pairs, prices: &dyn Prices, now: Timestamp)
     const ENDPOINT: &str = "/0/private/OpenPositions";
     let Entries(rows) = read(ENDPOINT, result(ENDPOINT, body)?.get())?;
     let (mut holdings, mut sums) = (Holdings::default(), BTreeMap::<(String, &'static str), Sum>::new());
-    each(&mut holdings, &rows, |holdings, Named { record: row, .. }: Named<PositionRow>| {
+    holdings.add_each(&rows, |holdings, Named { record: row, .. }: Named<PositionRow>| {
         let leg = match row.side.as_str() {
             "buy" => "long",
             "sell" => "short",
