@@ -7,7 +7,11 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use codash_analytics::input::{input_schema, output_schema};
-use codash_analytics::{cash_flows, list_accounts};
+use codash_analytics::select::EchoedWindow;
+use codash_analytics::{
+    account_forensics, activity_summary, cash_flows, exposure_summary, forensics, largest_losses, list_accounts,
+    nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, risk_timeline, trade_events,
+};
 use codash_domain::Scope;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -98,6 +102,28 @@ fn paths() -> Value {
             "parameters": parameters::<cash_flows::Query>(),
             "responses": guarded::<Success<cash_flows::Answer>>("200", "A page of cash flows", &["400", "404"]),
         }},
+        "/api/portfolio": question::<portfolio_summary::Query, portfolio_summary::Answer>("getPortfolio", "What the portfolio is worth and how exposed it is, now", scope(Scope::ReadLive), "Sums over the accounts"),
+        "/api/portfolio/history": question::<nav_history::Query, nav_history::Answer>("getPortfolioHistory", "NAV and exposure through time, by the hour", scope(Scope::ReadLive), "At most 1500 points, oldest first"),
+        "/api/portfolio/exposure-summary": question::<exposure_summary::Query, exposure_summary::Answer>("getExposureSummary", "Exposure and position risk, now", scope(Scope::ReadLive), "Sums by symbol and account, and the largest positions"),
+        "/api/trades": question::<forensics::PageQuery, forensics::Page>("listTrades", "Fills, newest first: trades and the fills by which a venue forced a close", more(Scope::ReadRaw, PAGED), "A page of fills"),
+        "/api/trade-events": question::<trade_events::Query, forensics::Page>("listTradeEvents", "Canonical events, newest first", more(Scope::ReadRaw, PAGED), "A page of events"),
+        "/api/trade-events/activity-summary": question::<activity_summary::Query, activity_summary::Answer>("getActivitySummary", "How much was traded, paid and earned, in all, by account and by symbol", scope(Scope::ReadRaw), "Sums over the window"),
+        "/api/pnl-analysis/summary": question::<pnl_summary::Query, pnl_summary::Answer>("getPnlSummary", "PnL of a window: in all, by kind of event, best and worst days and symbols", more(Scope::ReadSummary, &echoed_days(30)), "Sums over the window"),
+        "/api/pnl-analysis/query": { "post": {
+            "operationId": "queryPnl",
+            "summary": "PnL of a window, grouped and pivoted",
+            "description": format!("{} More than 50000 groups are refused with code out_of_range.",
+                more(Scope::ReadRaw, &echoed_days(30))),
+            "requestBody": body::<pnl_query::Query>(),
+            "responses": guarded::<Success<pnl_query::Answer>>("200", "Rows, and the totals of all of them",
+                &["400", "408", "413", "415"]),
+        }},
+        "/api/forensics/account-summary": question::<account_forensics::Query, account_forensics::Answer>("getAccountForensics", "What happened to each account in a window", more(Scope::ReadSummary, &echoed(90)), "Every selected account"),
+        "/api/forensics/pnl-by-symbol": question::<forensics::SymbolsQuery, pnl_by_symbol::Answer<EchoedWindow>>("getForensicPnlBySymbol", "What each symbol earned and cost", more(Scope::ReadSummary, &echoed(90)), "Largest absolute net PnL first"),
+        "/api/forensics/pnl-buckets": question::<pnl_buckets::Query, pnl_buckets::Answer>("getPnlBuckets", "PnL by hour of the day, by weekday or by venue", more(Scope::ReadSummary, &echoed(90)), "Every bucket"),
+        "/api/forensics/forced-events": question::<forensics::PageQuery, forensics::Page>("listForcedEvents", "Liquidations, ADL and system closes, newest first", more(Scope::ReadRaw, PAGED), "A page of forced closes"),
+        "/api/forensics/largest-loss-events": question::<forensics::LossesQuery, largest_losses::Answer<EchoedWindow>>("listLargestLosses", "The events that lost most, worst first", more(Scope::ReadRaw, &echoed(90)), "At most limit events"),
+        "/api/forensics/risk-timeline": question::<risk_timeline::Query, risk_timeline::Answer>("getRiskTimeline", "Position risk through a window, by the hour", more(Scope::ReadRaw, &echoed(90)), "At most 1500 points, oldest first"),
         "/api/status": { "get": {
             "operationId": "getStatus",
             "summary": "How the connection to each venue stands",
@@ -147,6 +173,33 @@ fn mcp() -> Value {
         "responses": with_errors(&[("200", replied), ("202", accepted)],
             &["400", "401", "403", "408", "413", "415", "429", "500", "504"]),
     })
+}
+
+/// A question behind a key, asked with query parameters and answered in the success envelope.
+fn question<Q: JsonSchema, A: JsonSchema>(id: &str, summary: &str, description: String, answer: &str) -> Value {
+    json!({ "get": {
+        "operationId": id,
+        "summary": summary,
+        "description": description,
+        "parameters": parameters::<Q>(),
+        "responses": guarded::<Success<A>>("200", answer, &["400"]),
+    }})
+}
+
+const PAGED: &str = "Pass nextCursor back as cursor for the next page, with the same filters. Without from the last 90 \
+    days are taken (window.defaulted says so); with a cursor the first page's window is kept, and window is null.";
+
+/// What a question with a default window says of it.
+fn echoed(days: u32) -> String {
+    format!("window is the one taken: the last {days} days when neither from nor days is given (window.defaulted).")
+}
+
+fn echoed_days(days: u32) -> String {
+    format!("A bound may be a day in UTC, such as 2026-04-13. In the answer {}", echoed(days))
+}
+
+fn more(needed: Scope, more: &str) -> String {
+    format!("{} {more}", scope(needed))
 }
 
 fn scope(scope: Scope) -> String {

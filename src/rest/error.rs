@@ -258,7 +258,10 @@ impl From<codash_analytics::Error> for ApiError {
     fn from(error: codash_analytics::Error) -> Self {
         match error {
             codash_analytics::Error::Rule(rule) => {
-                Self::new(StatusCode::BAD_REQUEST, rule.code, rule.message).with_details(rule.details)
+                // The contract's status of an account that the key may not see, or that does not exist.
+                let is_hidden = rule.code == "unknown_account";
+                let status = if is_hidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+                Self::new(status, rule.code, rule.message).with_details(rule.details)
             }
             codash_analytics::Error::Store(error) => error.into(),
         }

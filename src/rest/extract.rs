@@ -44,9 +44,53 @@ impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestPar
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let pairs: axum::extract::Query<Vec<(String, String)>> = axum::extract::Query::try_from_uri(&parts.uri)
             .map_err(|_| ApiError::invalid_request("the query string cannot be read"))?;
-        let arguments = arguments(&pairs.0, &input::input_schema::<T>())?;
+        let schema = input::input_schema::<T>();
+        only_known(&pairs.0, &schema)?;
+        let arguments = arguments(&pairs.0, &schema)?;
         input::read(&arguments).map(Self).map_err(|faults| ApiError::invalid_fields(&faults))
     }
+}
+
+/// Refuses a name that the route does not know: ignored, a misspelt filter would answer more than was asked.
+fn only_known(pairs: &[(String, String)], schema: &Value) -> Result<(), ApiError> {
+    let known: Vec<&str> =
+        schema["properties"].as_object().into_iter().flat_map(|names| names.keys()).map(String::as_str).collect();
+    let Some((unknown, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let unknown = text::clean(unknown, 64);
+    let reason = match nearest(&unknown, &known) {
+        Some(name) => format!("is no parameter of this route: did you mean {name}?"),
+        None if known.is_empty() => "is no parameter of this route: it takes none".to_owned(),
+        None => format!("is no parameter of this route: it takes {}", known.join(", ")),
+    };
+    Err(ApiError::invalid_field(&unknown, reason))
+}
+
+/// The known name that takes the fewest changes of a letter, when at most half of it would change.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
+    let name = plain(name);
+    let (changes, best) = known.iter().map(|k| (changes(&name, &plain(k)), *k)).min()?;
+    (changes <= plain(best).chars().count() / 2).then_some(best)
+}
+
+/// How many letters to add, drop or swap to make one word the other.
+fn changes(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (above, y) in row.iter_mut().skip(1).zip(&b) {
+            let swapped = diagonal + usize::from(x != *y);
+            diagonal = *above;
+            left = swapped.min(left + 1).min(diagonal + 1);
+            *above = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// Texts as values of the types that the schema names; what does not fit stays a text, and is refused
@@ -145,6 +189,23 @@ mod tests {
         assert_eq!(read, json!({ "limit": 7, "ids": ["a", "b", "c"], "to": "9", "x": "1" }));
         assert_eq!(arguments(&[pair("limit", "many")], &schema).unwrap(), json!({ "limit": "many" }));
         assert!(arguments(&[pair("to", "1"), pair("to", "2")], &schema).is_err());
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_answered_with_the_nearest_name() {
+        let known = ["accountId", "accountIds", "from", "to", "limit", "symbols"];
+        for (wrong, meant) in [
+            ("account_id", Some("accountId")),
+            ("accountid", Some("accountId")),
+            ("symbol", Some("symbols")),
+            ("form", Some("from")),
+            ("Limit", Some("limit")),
+            ("page", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(wrong, &known), meant, "{wrong}");
+        }
+        assert_eq!((changes("kitten", "sitting"), changes("", "ab"), changes("ab", "")), (3, 2, 2));
     }
 
     #[test]

@@ -10,8 +10,12 @@ pub mod ai_keys;
 pub mod cash_flows;
 pub mod error;
 pub mod extract;
+pub mod forensics;
 pub mod health;
+pub mod pnl_analysis;
+pub mod portfolio;
 pub mod status;
+pub mod trades;
 pub mod venues;
 
 use axum::Router;
@@ -36,6 +40,20 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/settings/ai-keys", post(ai_keys::put))
         .route("/api/settings/ai-keys/{provider}", delete(ai_keys::remove))
         .route("/api/cash-flows", get(cash_flows::list))
+        .route("/api/portfolio", get(portfolio::now))
+        .route("/api/portfolio/history", get(portfolio::history))
+        .route("/api/portfolio/exposure-summary", get(portfolio::exposure))
+        .route("/api/trades", get(trades::fills))
+        .route("/api/trade-events", get(trades::events))
+        .route("/api/trade-events/activity-summary", get(trades::activity))
+        .route("/api/pnl-analysis/summary", get(pnl_analysis::summary))
+        .route("/api/pnl-analysis/query", post(pnl_analysis::query))
+        .route("/api/forensics/account-summary", get(forensics::accounts))
+        .route("/api/forensics/pnl-by-symbol", get(forensics::by_symbol))
+        .route("/api/forensics/pnl-buckets", get(forensics::buckets))
+        .route("/api/forensics/forced-events", get(forensics::forced))
+        .route("/api/forensics/largest-loss-events", get(forensics::losses))
+        .route("/api/forensics/risk-timeline", get(forensics::risk))
         .route("/api/status", get(status::status))
         .route("/api/venues", get(venues::list))
 }

@@ -14,6 +14,7 @@ mod postgres;
 mod questions;
 mod readme;
 mod replay;
+mod rest;
 mod rollups;
 mod schema;
 mod tenants;

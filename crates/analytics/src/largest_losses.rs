@@ -53,9 +53,9 @@ pub struct Query {
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Answer<W = WindowAnswer> {
     pub count: usize,
-    pub window: WindowAnswer,
+    pub window: W,
     /// Worst first. Only events that lost money.
     pub rows: Vec<Row>,
     pub provenance: Provenance,
@@ -74,6 +74,14 @@ pub struct Row {
     /// Realized PnL + funding - fee of this event: negative.
     pub net_pnl_impact_usd: Option<Usd>,
     pub notional_usd: Option<Usd>,
+}
+
+impl Answer {
+    /// The same answer with its window written in another way.
+    pub fn with_window<W>(self, write: impl FnOnce(WindowAnswer) -> W) -> Answer<W> {
+        let Self { window, count, rows, provenance } = self;
+        Answer { window: write(window), count, rows, provenance }
+    }
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
@@ -101,7 +109,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     })
 }
 
-fn rows(events: Vec<StoredEvent>, selection: &Selection) -> Vec<Row> {
+pub(crate) fn rows(events: Vec<StoredEvent>, selection: &Selection) -> Vec<Row> {
     let names = selection.names();
     events
         .into_iter()

@@ -5,19 +5,29 @@
 //! here, give it a row in `src/mcp/tools.rs` and, for REST, a handler of a few lines.
 //!
 //! Questions: [`list_accounts`], [`portfolio_summary`], [`nav_history`], [`activity_summary`],
-//! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`].
+//! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`]; of REST alone:
+//! [`exposure_summary`], [`pnl_summary`], [`pnl_query`], [`pnl_buckets`], [`account_forensics`],
+//! [`risk_timeline`], and those of the tools with a postmortem's window in [`forensics`].
 
+pub mod account_forensics;
 pub mod activity_summary;
 pub mod cash_flows;
 pub mod cursor;
 pub mod error;
+pub mod exposure_summary;
+pub mod forensics;
 pub mod input;
 pub mod largest_losses;
 pub mod list_accounts;
+pub mod moment;
 pub mod nav_history;
+pub mod pnl_buckets;
 pub mod pnl_by_symbol;
+pub mod pnl_query;
+pub mod pnl_summary;
 pub mod portfolio_summary;
 pub mod provenance;
+pub mod risk_timeline;
 pub mod select;
 pub mod trade_events;
 

@@ -107,30 +107,46 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
 
 /// One point for every hour in which any account has a snapshot, and whether it carries an account.
 fn series(hours: &[NavHour], from: Timestamp) -> (Vec<Point>, Vec<bool>) {
+    let point = |sum: &HourSum| Point {
+        timestamp: sum.hour,
+        nav: sum.nav_usd,
+        gross_exposure: sum.sides.map(|(long, short)| Usd::new((long + short).0)),
+        net_exposure: sum.sides.map(|(long, short)| Usd::new((long - short).0)),
+    };
+    let sums = hour_sums(hours, from);
+    (sums.iter().map(point).collect(), sums.iter().map(|sum| sum.carried).collect())
+}
+
+/// An hour summed over accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HourSum {
+    pub hour: Timestamp,
+    pub nav_usd: Usd,
+    /// Long and short; `None` where a venue stated equity alone.
+    pub sides: Option<(Usd, Usd)>,
+    /// True when an account counts with an earlier hour's snapshot.
+    pub carried: bool,
+}
+
+/// A sum for every hour from `from` on in which any account has a snapshot; the others carry their last.
+pub(crate) fn hour_sums(hours: &[NavHour], from: Timestamp) -> Vec<HourSum> {
     let mut last: BTreeMap<AccountId, &NavHour> = BTreeMap::new();
-    let mut points = Vec::new();
-    let mut carried = Vec::new();
+    let mut sums = Vec::new();
     for group in hours.chunk_by(|a, b| a.hour == b.hour) {
         last.extend(group.iter().map(|h| (h.account, h)));
         let hour = group[0].hour;
         if hour < from {
             continue;
         }
-        let side = |pick: fn(Usd, Usd) -> Usd| -> Option<Usd> {
-            last.values()
-                .map(|h| h.sides.map(|(long, short)| pick(long, short)))
-                .sum::<Option<Usd>>()
-                .map(|v| Usd::new(v.0))
-        };
-        points.push(Point {
-            timestamp: hour,
-            nav: Usd::new(last.values().map(|h| h.nav_usd).sum::<Usd>().0),
-            gross_exposure: side(|long, short| long + short),
-            net_exposure: side(|long, short| long - short),
+        let side = |pick: fn((Usd, Usd)) -> Usd| last.values().map(|h| h.sides.map(pick)).sum::<Option<Usd>>();
+        sums.push(HourSum {
+            hour,
+            nav_usd: Usd::new(last.values().map(|h| h.nav_usd).sum::<Usd>().0),
+            sides: side(|s| s.0).zip(side(|s| s.1)),
+            carried: last.values().any(|h| h.hour != hour),
         });
-        carried.push(last.values().any(|h| h.hour != hour));
     }
-    (points, carried)
+    sums
 }
 
 #[cfg(test)]

@@ -57,10 +57,10 @@ pub struct Query {
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Answer<W = WindowAnswer> {
     pub count: usize,
     pub total_symbol_count: usize,
-    pub window: WindowAnswer,
+    pub window: W,
     /// Largest absolute net PnL first.
     pub rows: Vec<Row>,
     /// True when more than `limit` symbols match.
@@ -83,6 +83,14 @@ pub struct Row {
     pub fees_usd: Usd,
     /// realizedPnlUsd + fundingUsd - feesUsd.
     pub net_pnl_usd: Usd,
+}
+
+impl Answer {
+    /// The same answer with its window written in another way.
+    pub fn with_window<W>(self, write: impl FnOnce(WindowAnswer) -> W) -> Answer<W> {
+        let Self { window, count, total_symbol_count, rows, truncated, provenance } = self;
+        Answer { window: write(window), count, total_symbol_count, rows, truncated, provenance }
+    }
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {

@@ -77,7 +77,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     Ok(summarize(&ids, &navs, ctx.now))
 }
 
-fn summarize(ids: &[AccountId], navs: &[LatestNav], as_of: Timestamp) -> Answer {
+pub(crate) fn summarize(ids: &[AccountId], navs: &[LatestNav], as_of: Timestamp) -> Answer {
     let known = !navs.is_empty() || ids.is_empty();
     let sum = |pick: fn(&LatestNav) -> Usd| known.then(|| Usd::new(navs.iter().map(pick).sum::<Usd>().0));
     let only = match (ids, navs) {

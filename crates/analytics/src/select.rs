@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use codash_domain::{AccountId, EventType, Timestamp, Window};
+use codash_domain::{AccountId, EventType, Timestamp, Usd, Window};
 use codash_store::accounts::Account;
 use codash_store::events::EventFilter;
 use codash_store::{Grant, Session};
@@ -113,8 +113,27 @@ impl From<Window> for WindowAnswer {
     }
 }
 
+/// The window as REST echoes it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EchoedWindow {
+    #[serde(flatten)]
+    pub window: WindowAnswer,
+    /// True when the caller named neither a start nor a length: the route's default length was taken.
+    pub defaulted: bool,
+}
+
+/// `part` as a percentage of `whole`, to six places; `None` unless the whole is positive.
+pub fn percent(part: Usd, whole: Usd) -> Option<Number> {
+    if whole <= Usd::ZERO {
+        return None;
+    }
+    let share = part.0.checked_mul(Decimal::ONE_HUNDRED)?.checked_div(whole.0)?;
+    Some(Number(share.round_dp(6).normalize()))
+}
+
 /// A plain JSON number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub Decimal);
 
 impl Serialize for Number {

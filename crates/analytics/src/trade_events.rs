@@ -57,12 +57,12 @@ pub struct Query {
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Answer<W = WindowAnswer> {
     pub count: usize,
     /// Pass it back as `cursor` for the next page; null on the last.
     pub next_cursor: Option<String>,
     /// As resolved on the first page.
-    pub window: WindowAnswer,
+    pub window: W,
     pub rows: Vec<Row>,
     pub provenance: Provenance,
 }
@@ -90,6 +90,14 @@ pub struct Row {
     pub funding_usd: Option<Usd>,
     /// realizedPnlUsd + fundingUsd - feeUsd; null when a part is unknown.
     pub net_pnl_impact_usd: Option<Usd>,
+}
+
+impl Answer {
+    /// The same answer with its window written in another way.
+    pub fn with_window<W>(self, write: impl FnOnce(WindowAnswer) -> W) -> Answer<W> {
+        let Self { window, count, next_cursor, rows, provenance } = self;
+        Answer { window: write(window), count, next_cursor, rows, provenance }
+    }
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {

@@ -63,6 +63,33 @@ impl Cover {
     }
 }
 
+/// How long a cell may be, so that it lies in one group of what is grouped by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Longest {
+    Raw,
+    Hour,
+    Day,
+    Month,
+}
+
+impl Cover {
+    /// The same window in cells no longer than `longest`. A clean cell is made of clean finer ones.
+    #[must_use]
+    pub fn no_longer_than(mut self, longest: Longest, finest: Finest) -> Self {
+        if longest < Longest::Month {
+            self.days.append(&mut self.months);
+        }
+        if longest < Longest::Day {
+            let finer = if finest == Finest::Hour { &mut self.hours } else { &mut self.raw };
+            finer.append(&mut self.days);
+        }
+        if longest < Longest::Hour {
+            self.raw.append(&mut self.hours);
+        }
+        self
+    }
+}
+
 /// Adds a span, joined to the last one when they touch.
 fn push(spans: &mut Vec<Span>, from: i64, to: i64) {
     match spans.last_mut() {
@@ -142,6 +169,26 @@ mod tests {
                 prop_assert!(dirty.range(*a..*b).next().is_none());
             }
             prop_assert!(hourly || cover.hours.is_empty());
+        }
+
+        #[test]
+        fn shorter_cells_tile_the_same_window(
+            from in 1_700_000_000_000_i64..1_710_000_000_000, length in 0_i64..(100 * DAY), hourly: bool,
+            longest in proptest::sample::select(vec![Longest::Raw, Longest::Hour, Longest::Day, Longest::Month]),
+        ) {
+            let finest = if hourly { Finest::Hour } else { Finest::Day };
+            let cover = Cover::of((from, from + length), &BTreeSet::new(), finest).no_longer_than(longest, finest);
+            prop_assert!(longest == Longest::Month || cover.months.is_empty());
+            prop_assert!(longest >= Longest::Day || cover.days.is_empty());
+            prop_assert!((hourly && longest >= Longest::Hour) || cover.hours.is_empty());
+            let mut all: Vec<Span> = [cover.months, cover.days, cover.hours, cover.raw].concat();
+            all.sort_unstable();
+            let mut cursor = from;
+            for (a, b) in all {
+                prop_assert_eq!(a, cursor);
+                cursor = b;
+            }
+            prop_assert_eq!(cursor, from + length);
         }
     }
 }

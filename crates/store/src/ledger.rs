@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use codash_domain::cover::{Cover, Finest, HOUR, Span};
+use codash_domain::cover::{Cover, Finest, HOUR, Longest, Span};
 use codash_domain::{AccountId, EventId, Symbol, Timestamp, Usd, Window};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
@@ -42,7 +42,7 @@ impl std::ops::AddAssign for Sums {
 
 /// The three cubes, and which columns each can group by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cube {
+pub(crate) enum Cube {
     Symbols,
     Accounts,
     AccountSymbols,
@@ -117,12 +117,25 @@ impl Session<'_> {
     }
 
     async fn sums(&mut self, cube: Cube, group: &'static str, filter: &EventFilter) -> Result<Vec<PgRow>, Error> {
-        let cover = self.cover(filter.window, cube.finest()).await?;
+        self.grouped(cube, Longest::Month, group, &format!("GROUP BY {group}"), filter).await
+    }
+
+    /// Sums of a cube's cells no longer than `longest` and of raw rows, as `columns` and `tail` of the
+    /// statement group them.
+    pub(crate) async fn grouped(
+        &mut self,
+        cube: Cube,
+        longest: Longest,
+        columns: &str,
+        tail: &str,
+        filter: &EventFilter,
+    ) -> Result<Vec<PgRow>, Error> {
+        let cover = self.cover(filter.window, cube.finest()).await?.no_longer_than(longest, cube.finest());
         let types: Vec<&str> = filter.event_types.iter().map(|t| t.as_str()).collect();
         let workspace = self.workspace();
         let (months, days, hours) = (instants(&cover.months), instants(&cover.days), instants(&cover.hours));
         let raw = ids(&cover.raw);
-        Ok(sqlx::query(sums_sql(cube, group).into_sql_str())
+        Ok(sqlx::query(sums_sql(cube, columns, tail).into_sql_str())
             .bind(workspace)
             .bind(some_unless_empty(types))
             .bind(some_unless_empty(filter.symbols.clone()))
@@ -167,11 +180,11 @@ impl Session<'_> {
 
 /// One text for each cube and grouping. `OFFSET 0` holds the planner to one index range a span: it knows
 /// nothing of how many spans there are or how long.
-fn sums_sql(cube: Cube, group: &'static str) -> AssertSqlSafe<String> {
+fn sums_sql(cube: Cube, columns: &str, tail: &str) -> AssertSqlSafe<String> {
     let (table, keys) = (cube.table(), cube.keys());
     let cells = |grain: char, from: u8, to: u8| {
         format!(
-            "SELECT {keys}, x.event_type, x.event_count, x.notional_usd, x.fee_usd, x.realized_pnl_usd, x.funding_usd,
+            "SELECT {keys}, x.event_type, x.bucket AS at, NULL::text AS side, x.event_count, x.notional_usd, x.fee_usd, x.realized_pnl_usd, x.funding_usd,
                     x.unpriced_count
              FROM unnest(${from}::timestamptz[], ${to}::timestamptz[]) AS r(a, b) CROSS JOIN LATERAL (
                 SELECT * FROM {table} x
@@ -181,16 +194,17 @@ fn sums_sql(cube: Cube, group: &'static str) -> AssertSqlSafe<String> {
     };
     let (months, days, hours) = (cells('M', 7, 8), cells('D', 9, 10), cells('H', 11, 12));
     AssertSqlSafe(format!(
-        "SELECT {group}, sum(event_count)::bigint AS event_count, sum(notional_usd) AS notional_usd, sum(fee_usd) AS fee_usd,
+        "SELECT {columns}, sum(event_count)::bigint AS event_count, sum(notional_usd) AS notional_usd, sum(fee_usd) AS fee_usd,
                 sum(realized_pnl_usd) AS realized_pnl_usd, sum(funding_usd) AS funding_usd,
                 sum(event_count) FILTER (WHERE event_type IN ('liquidation', 'adl', 'system_close'))::bigint AS forced_close_count,
                 sum(unpriced_count)::bigint AS unpriced_count
          FROM (
-            SELECT x.account_id, x.symbol, ARRAY[x.account_id] AS account_ids, x.event_type, 1::bigint AS event_count, coalesce(x.notional_usd, 0) AS notional_usd,
+            SELECT x.account_id, x.symbol, ARRAY[x.account_id] AS account_ids, x.event_type,
+                   x.occurred_at AS at, x.side, 1::bigint AS event_count, coalesce(x.notional_usd, 0) AS notional_usd,
                    coalesce(x.fee_usd, 0) AS fee_usd, coalesce(x.realized_pnl_usd, 0) AS realized_pnl_usd,
                    coalesce(x.funding_usd, 0) AS funding_usd, x.unpriced::int::bigint AS unpriced_count
             FROM unnest($5::uuid[], $6::uuid[]) AS r(a, b) CROSS JOIN LATERAL (
-                SELECT account_id, symbol, event_type, notional_usd, fee_usd, realized_pnl_usd, funding_usd, unpriced
+                SELECT account_id, symbol, event_type, occurred_at, side, notional_usd, fee_usd, realized_pnl_usd, funding_usd, unpriced
                 FROM events x WHERE x.workspace_id = $1 AND x.event_id >= r.a AND x.event_id < r.b OFFSET 0
             ) x
             UNION ALL {months}
@@ -200,7 +214,7 @@ fn sums_sql(cube: Cube, group: &'static str) -> AssertSqlSafe<String> {
          WHERE ($2::text[] IS NULL OR event_type = ANY ($2))
            AND ($3::text[] IS NULL OR symbol = ANY ($3))
            AND ($4::uuid[] IS NULL OR account_id = ANY ($4))
-         GROUP BY {group}"
+         {tail}"
     ))
 }
 
@@ -216,7 +230,7 @@ fn ids(spans: &[Span]) -> (Vec<Uuid>, Vec<Uuid>) {
     (spans.iter().map(|s| id(s.0)).collect(), spans.iter().map(|s| id(s.1)).collect())
 }
 
-fn sums(row: &PgRow) -> Result<Sums, Error> {
+pub(crate) fn sums(row: &PgRow) -> Result<Sums, Error> {
     Ok(Sums {
         event_count: row.col("event_count")?,
         notional_usd: row.usd("notional_usd")?,

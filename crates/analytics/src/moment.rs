@@ -1,0 +1,76 @@
+//! An instant or a day, as the PnL-analysis questions take them.
+
+use chrono::{NaiveDate, TimeDelta};
+use codash_domain::Timestamp;
+use codash_domain::cover::DAY;
+use serde::{Deserialize, Deserializer};
+
+/// `2026-04-13T08:00:00Z`, or `2026-04-13`: a whole day in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Moment {
+    /// As the start of a window: a day begins at midnight.
+    pub fn first(self) -> Timestamp {
+        self.first
+    }
+
+    /// As the inclusive end of a window: a day ends with its last millisecond.
+    pub fn last(self) -> Timestamp {
+        self.last
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(instant) = text.parse() {
+            return Some(Self { first: instant, last: instant });
+        }
+        let is_date = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| is_date)?;
+        let first = Timestamp::from_millis(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())?;
+        Some(Self { first, last: first.plus(TimeDelta::milliseconds(DAY - 1)) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(
+                "expected a day such as 2026-04-13, or an ISO 8601 date and time with a zone, such as \
+                 2026-04-13T00:00:00.000Z",
+            )
+        })
+    }
+}
+
+impl schemars::JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_all_of_it_and_an_instant_itself() {
+        let day = Moment::parse("2026-04-13").unwrap();
+        assert_eq!(day.first().to_string(), "2026-04-13T00:00:00.000Z");
+        assert_eq!(day.last().to_string(), "2026-04-13T23:59:59.999Z");
+        let instant = Moment::parse("2026-04-13T02:00:00+02:00").unwrap();
+        assert_eq!((instant.first(), instant.last()), (day.first(), day.first()));
+        for bad in ["2026-4-13", "2026-02-30", "13.04.2026", "1969-12-31", "2026-04-13T00:00:00", "", "+2026-04-1"] {
+            assert!(Moment::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

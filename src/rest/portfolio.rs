@@ -1,0 +1,40 @@
+//! `/api/portfolio…`: worth and exposure, now and through time.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use codash_analytics::{exposure_summary, nav_history, portfolio_summary};
+use codash_domain::Scope;
+
+use super::error::ApiError;
+use super::extract::Params;
+use super::success;
+use crate::app::App;
+use crate::auth::Caller;
+
+pub async fn now(
+    State(app): State<App>,
+    caller: Caller,
+    Params(query): Params<portfolio_summary::Query>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadLive)?;
+    Ok(success(StatusCode::OK, portfolio_summary::answer(&app.ctx(&caller), query).await?))
+}
+
+pub async fn history(
+    State(app): State<App>,
+    caller: Caller,
+    Params(query): Params<nav_history::Query>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadLive)?;
+    Ok(success(StatusCode::OK, nav_history::answer(&app.ctx(&caller), query).await?))
+}
+
+pub async fn exposure(
+    State(app): State<App>,
+    caller: Caller,
+    Params(query): Params<exposure_summary::Query>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadLive)?;
+    Ok(success(StatusCode::OK, exposure_summary::answer(&app.ctx(&caller), query).await?))
+}
