@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::auth::Caller;
 use crate::limits::{LimitSettings, Limits};
 use crate::rest::error::ApiError;
+use crate::rest::exports::Places;
 
 /// What an operator may set about the doorway. The defaults are the documented ones.
 #[derive(Debug, Clone)]
@@ -69,6 +70,7 @@ pub struct Parts {
     pub cursor_key: CursorKey,
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    pub exports: Places,
     pub config: AppConfig,
     stopping: AtomicBool,
 }
@@ -90,7 +92,9 @@ impl App {
         config: AppConfig,
     ) -> Self {
         let limits = Limits::new(config.limits);
-        Self(Arc::new(Parts { store, venues, cursor_key, clock, limits, config, stopping: AtomicBool::new(false) }))
+        let exports = Places::new(store.question_connections());
+        let stopping = AtomicBool::new(false);
+        Self(Arc::new(Parts { store, venues, cursor_key, clock, limits, exports, config, stopping }))
     }
 
     /// See [`random`].

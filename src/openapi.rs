@@ -9,10 +9,12 @@ use std::sync::LazyLock;
 use codash_analytics::input::{input_schema, output_schema};
 use codash_analytics::select::EchoedWindow;
 use codash_analytics::{
-    account_forensics, activity_summary, cash_flows, exposure_summary, forensics, largest_losses, list_accounts,
-    nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, risk_timeline, trade_events,
+    account_forensics, activity_summary, cash_flows, export, exposure_summary, forensics, largest_losses,
+    list_accounts, nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, risk_timeline,
+    trade_events,
 };
 use codash_domain::Scope;
+use codash_store::exports::Table;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
@@ -124,6 +126,36 @@ fn paths() -> Value {
         "/api/forensics/forced-events": question::<forensics::PageQuery, forensics::Page>("listForcedEvents", "Liquidations, ADL and system closes, newest first", more(Scope::ReadRaw, PAGED), "A page of forced closes"),
         "/api/forensics/largest-loss-events": question::<forensics::LossesQuery, largest_losses::Answer<EchoedWindow>>("listLargestLosses", "The events that lost most, worst first", more(Scope::ReadRaw, &echoed(90)), "At most limit events"),
         "/api/forensics/risk-timeline": question::<risk_timeline::Query, risk_timeline::Answer>("getRiskTimeline", "Position risk through a window, by the hour", more(Scope::ReadRaw, &echoed(90)), "At most 1500 points, oldest first"),
+        "/api/export/counts": { "get": {
+            "operationId": "countExports",
+            "summary": "Row counts of every exportable table",
+            "description": scope(Scope::ReadExports),
+            "responses": guarded::<Success<export::Counts>>("200", "The counts, of one snapshot", &["400"]),
+        }},
+        "/api/export/{table}/count": { "get": {
+            "operationId": "countExport",
+            "summary": "Row count of one table",
+            "description": format!("{} Takes the filters of the export.", scope(Scope::ReadExports)),
+            "parameters": of_table(parameters::<export::CountQuery>()),
+            "responses": guarded::<Success<export::Count>>("200", "The count", &["400", "404"]),
+        }},
+        "/api/export/{table}/manifest": { "get": {
+            "operationId": "getExportManifest",
+            "summary": "Rows, digest, watermark and schema of the file that the same parameters give",
+            "description": format!("{} The file is made and digested, and not sent. A large table takes as long as its \
+                file; from two seconds on the answer has begun and only its end says that all went well. A file has \
+                the digest of a manifest when both have the same watermark.", scope(Scope::ReadExports)),
+            "parameters": of_table(parameters::<export::Query>()),
+            "responses": guarded::<Success<export::Manifest>>("200", "The manifest", &["400", "404"]),
+        }},
+        "/api/export/{table}": { "get": {
+            "operationId": "exportTable",
+            "summary": "A whole table as CSV, JSON or JSON lines",
+            "description": EXPORT,
+            "parameters": of_table(parameters::<export::Query>()),
+            "responses": with_errors(&[("200", export_file()), ("304", not_modified())],
+                &["400", "401", "403", "404", "429", "500", "504"]),
+        }},
         "/api/status": { "get": {
             "operationId": "getStatus",
             "summary": "How the connection to each venue stands",
@@ -200,6 +232,61 @@ fn echoed_days(days: u32) -> String {
 
 fn more(needed: Scope, more: &str) -> String {
     format!("{} {more}", scope(needed))
+}
+
+const EXPORT: &str = "Needs the scope workspace:read:exports. Rows of one snapshot, oldest first, as large as they are; no \
+    filter means every row that the key can see. Numbers have every digit. \
+    CSV: RFC 4180, CRLF, a header row; null is an empty cell, an empty text is quoted, a list is its JSON. A text that \
+    a spreadsheet would take for a formula (it begins with = + - @, tab or CR) gets an apostrophe in front, unless \
+    formulaSafe=false; numbers never do. \
+    JSON: {success, data: {table, schema, watermark, rows, rowCount}}. \
+    JSON lines: one row a line; the last line is {\"_end\": {rows, sha256, watermark}}, where sha256 is of every byte \
+    before it: without that line the file is not whole. \
+    With TE: trailers every format ends with the trailers x-export-rows and x-export-sha256 (of the file). What breaks \
+    off breaks the connection. \
+    Incremental pulls: keep x-export-watermark and pass it as afterWatermark. Versions are drawn in commit order, so \
+    no row is missed however late it came; a restated event comes again with its new figures, and one that was taken \
+    back appears in restatements with reason superseded. trades are fills, forced closes included. In restatements, \
+    statesFigures false means that only the event type changed.";
+
+/// The table's name before the other parameters.
+fn of_table(parameters: Value) -> Value {
+    let names = Table::ALL.map(Table::as_str);
+    let table =
+        json!({ "name": "table", "in": "path", "required": true, "schema": { "type": "string", "enum": names } });
+    let others = parameters.as_array().cloned().unwrap_or_default();
+    std::iter::once(table).chain(others).collect()
+}
+
+fn export_file() -> Value {
+    let text = json!({ "schema": { "type": "string" } });
+    let mut headers = export_headers();
+    headers["Content-Disposition"] = json!({ "description": "The file's name.", "schema": { "type": "string" } });
+    json!({
+        "description": "The file",
+        "headers": headers,
+        "content": {
+            "text/csv": text,
+            "application/jsonl": text,
+            "application/json": { "schema": { "type": "object" } },
+            "application/gzip": { "schema": { "type": "string", "format": "binary" } },
+        },
+    })
+}
+
+fn not_modified() -> Value {
+    json!({ "description": "The file with the tag of If-None-Match is still the same", "headers": export_headers() })
+}
+
+fn export_headers() -> Value {
+    let mut headers = rate_header_refs();
+    headers["X-Export-Watermark"] =
+        json!({ "description": "Pass it as afterWatermark next time.", "schema": { "type": "integer" } });
+    headers["X-Export-Schema"] = json!({ "description": "Changes with the columns.", "schema": { "type": "string" } });
+    headers["ETag"] = json!({
+        "description": "Of the bytes. Events, trades, funding and restatements only.", "schema": { "type": "string" },
+    });
+    headers
 }
 
 fn scope(scope: Scope) -> String {

@@ -9,6 +9,7 @@ pub mod agents;
 pub mod ai_keys;
 pub mod cash_flows;
 pub mod error;
+pub mod exports;
 pub mod extract;
 pub mod forensics;
 pub mod health;
@@ -54,6 +55,10 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/forensics/forced-events", get(forensics::forced))
         .route("/api/forensics/largest-loss-events", get(forensics::losses))
         .route("/api/forensics/risk-timeline", get(forensics::risk))
+        .route("/api/export/counts", get(exports::counts))
+        .route("/api/export/{table}/count", get(exports::count))
+        .route("/api/export/{table}/manifest", get(exports::manifest))
+        .route("/api/export/{table}", get(exports::file))
         .route("/api/status", get(status::status))
         .route("/api/venues", get(venues::list))
 }
@@ -65,9 +70,15 @@ pub struct Success<T> {
     data: T,
 }
 
+impl<T> Success<T> {
+    pub fn of(data: T) -> Self {
+        Self { success: true, data }
+    }
+}
+
 /// `{"success":true,"data":…}`
 pub fn success<T: Serialize>(status: StatusCode, data: T) -> Response {
-    (status, axum::Json(Success { success: true, data })).into_response()
+    (status, axum::Json(Success::of(data))).into_response()
 }
 
 /// Where to go from here.

@@ -5,6 +5,7 @@ mod cancel;
 mod collector;
 mod dev;
 mod doorway;
+mod exports;
 mod golden;
 mod harness;
 mod ingest;

@@ -519,6 +519,10 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
         (Method::DELETE, "/api/settings/ai-keys/{provider}", Key(Scope::WriteAiKeys), None),
         get("/api/cash-flows", Key(Scope::ReadRaw)),
         get("/api/status", Key(Scope::ReadLive)),
+        get("/api/export/counts", Key(Scope::ReadExports)),
+        get("/api/export/{table}/count", Key(Scope::ReadExports)),
+        get("/api/export/{table}/manifest", Key(Scope::ReadExports)),
+        get("/api/export/{table}", Key(Scope::ReadExports)),
         get("/api/portfolio", Key(Scope::ReadLive)),
         get("/api/portfolio/history", Key(Scope::ReadLive)),
         get("/api/portfolio/exposure-summary", Key(Scope::ReadLive)),
@@ -541,8 +545,19 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
     ]
 }
 
+/// A path with its places filled in.
+fn url(path: &str) -> String {
+    let filled = path.replace("{provider}", "anthropic").replace("{table}", "events");
+    let (path, query) = filled.split_once('?').unwrap_or((&filled, ""));
+    match path {
+        // A file that can be read like the other answers.
+        "/api/export/events" => format!("{path}?format=json&{query}"),
+        _ => filled.clone(),
+    }
+}
+
 fn request(agent: &Agent, method: &Method, path: &str, body: Option<&Value>) -> reqwest::RequestBuilder {
-    let request = agent.request(method.clone(), &path.replace("{provider}", "anthropic"));
+    let request = agent.request(method.clone(), &url(path));
     match body {
         Some(body) => request.header("content-type", "application/json").body(body.to_string()),
         None => request,
@@ -568,7 +583,7 @@ fn every_route_of_the_router_is_in_the_contract_and_in_the_walk() {
 async fn each_route_opens_to_its_scope_and_to_no_other() {
     let (world, ..) = world().await;
     for (method, path, needs, body) in routes() {
-        let mut bare = world.public(method.clone(), &path.replace("{provider}", "anthropic"));
+        let mut bare = world.public(method.clone(), &url(path));
         if let Some(body) = &body {
             bare = bare.header("content-type", "application/json").body(body.to_string());
         }

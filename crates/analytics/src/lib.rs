@@ -7,13 +7,15 @@
 //! Questions: [`list_accounts`], [`portfolio_summary`], [`nav_history`], [`activity_summary`],
 //! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`]; of REST alone:
 //! [`exposure_summary`], [`pnl_summary`], [`pnl_query`], [`pnl_buckets`], [`account_forensics`],
-//! [`risk_timeline`], and those of the tools with a postmortem's window in [`forensics`].
+//! [`risk_timeline`], and those of the tools with a postmortem's window in [`forensics`]; and [`mod@export`],
+//! which gives rows and no sums.
 
 pub mod account_forensics;
 pub mod activity_summary;
 pub mod cash_flows;
 pub mod cursor;
 pub mod error;
+pub mod export;
 pub mod exposure_summary;
 pub mod forensics;
 pub mod input;

@@ -12,6 +12,7 @@ pub mod cash_flows;
 pub mod coverage;
 pub mod error;
 pub mod events;
+pub mod exports;
 pub mod grant;
 pub mod grouped;
 pub mod ingest;
@@ -102,6 +103,11 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.reads).await?;
         Ok(())
+    }
+
+    /// How many questions can be asked at once.
+    pub fn question_connections(&self) -> u32 {
+        self.reads.options().get_max_connections()
     }
 
     /// Waits for connections in use and closes every one.
