@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use codash_collector::error::VenueError;
+use codash_collector::http::{Http, Request, Shared, Target};
 use codash_store::meters::Spend;
 
 use crate::tenants::TestStore;
@@ -73,4 +75,25 @@ async fn what_the_venue_counts_beyond_ours_is_counted_and_what_can_never_fit_goe
     assert_eq!(store.take_weight("m", 5, 100, PER).await.unwrap(), Spend::Taken);
     assert_eq!(store.take_weight("huge", 500, 100, PER).await.unwrap(), Spend::Taken);
     assert!(matches!(store.take_weight("huge", 500, 100, PER).await.unwrap(), Spend::Wait(_)));
+}
+
+#[tokio::test]
+async fn what_one_worker_hears_of_the_venues_count_slows_all_of_them() {
+    let db = TestStore::new().await;
+    let counted = axum::Router::new().fallback(async || ([("x-mbx-used-weight-1m", "790")], "{}"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, counted).await });
+    let worker = || Http::sharing(Shared { store: db.store().clone(), egress: "here".into() }).unwrap();
+    let (one, other) = (worker(), worker());
+    let target = Target { base: &base, meter: "m", budget: 1000, per: Duration::from_secs(60), is_own: false };
+    let ask = |weight| Request { target, path: "/".into(), headers: vec![], body: None, weight, own_meter: None };
+
+    assert_eq!(one.send(ask(10)).await.unwrap().status, 200);
+    let refused = other.send(ask(20)).await.unwrap_err();
+    assert!(
+        matches!(refused, VenueError::Retry { after: Some(wait), .. } if wait > Duration::from_secs(40)),
+        "{refused}"
+    );
+    server.abort();
 }

@@ -4,18 +4,20 @@
 //! per host. A venue that says "not before" is not asked before.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use codash_store::Store;
 use codash_store::meters::Spend;
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 use crate::error::VenueError;
+use crate::meter::{Host, Silence};
 use crate::pricing::PriceBook;
+
+pub use crate::meter::{Shared, Target};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,29 +33,6 @@ const FIREWALL_SILENCE: Duration = Duration::from_secs(60);
 const DEFAULT_BAN: Duration = Duration::from_secs(120);
 /// No ban is longer than the three days that Binance documents; a larger number is a mistake.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3 * 24 * 3600);
-
-/// An address and the budget that the venue grants us there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target<'a> {
-    /// The address that requests go to, without a trailing slash.
-    pub base: &'a str,
-    /// Names the meter: hosts of several venues behind one address stay apart.
-    pub meter: &'a str,
-    /// Weight that the venue grants in each `per`; at most 80 % of it is used.
-    pub budget: u32,
-    pub per: Duration,
-    /// Kept for a key or an endpoint, by this process alone. The others are hosts' meters, which all
-    /// processes behind one egress address share.
-    pub is_own: bool,
-}
-
-impl<'a> Target<'a> {
-    /// A meter of a key or an endpoint at this address.
-    #[must_use]
-    pub fn own(self, meter: &'a str, budget: u32, per: Duration) -> Self {
-        Self { meter, budget, per, is_own: true, ..self }
-    }
-}
 
 /// One request. The path holds the query, exactly as it was signed.
 pub struct Request<'a> {
@@ -95,94 +74,6 @@ impl Reply {
             // The firewall, not the exchange: it has no words for why.
             403 => Err(VenueError::Retry { after: Some(FIREWALL_SILENCE), reason: "HTTP 403".into() }),
             status => Err(VenueError::retry(format!("HTTP {status} without a reason"))),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Silence {
-    until: Instant,
-    banned: bool,
-}
-
-/// What was spent on a host in the last minute, and whether it wants to be left alone.
-#[derive(Debug, Default)]
-struct Host {
-    spent: VecDeque<(Instant, u32)>,
-    silence: Option<Silence>,
-}
-
-impl Host {
-    fn used(&mut self, per: Duration, now: Instant) -> u32 {
-        while self.spent.front().is_some_and(|(at, _)| now.duration_since(*at) >= per) {
-            self.spent.pop_front();
-        }
-        self.spent.iter().map(|(_, weight)| weight).sum()
-    }
-
-    /// Takes the weight, or says how long until it is free.
-    fn take(&mut self, weight: u32, allowance: u32, per: Duration, now: Instant) -> Result<(), Duration> {
-        let mut over = (self.used(per, now) + weight).saturating_sub(allowance);
-        if over == 0 || self.spent.is_empty() {
-            self.spent.push_back((now, weight));
-            return Ok(());
-        }
-        let mut wait = per;
-        for (at, spent) in &self.spent {
-            wait = per.saturating_sub(now.duration_since(*at));
-            over = over.saturating_sub(*spent);
-            if over == 0 {
-                break;
-            }
-        }
-        Err(wait)
-    }
-
-    /// The venue counts more than we do: somebody else shares the address.
-    fn learn(&mut self, used: u32, per: Duration, now: Instant) {
-        let missing = used.saturating_sub(self.used(per, now));
-        if missing > 0 {
-            self.spent.push_back((now, missing));
-        }
-    }
-
-    fn silence_error(&mut self, now: Instant) -> Option<VenueError> {
-        let Silence { until, banned } = self.silence?;
-        let Some(after) = until.checked_duration_since(now).filter(|left| !left.is_zero()) else {
-            self.silence = None;
-            return None;
-        };
-        let reason = "the venue asked this machine to wait".to_owned();
-        Some(match banned {
-            true => VenueError::Banned { after, reason },
-            false => VenueError::Retry { after: Some(after), reason },
-        })
-    }
-}
-
-/// Where processes behind one egress address count together.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    pub store: Store,
-    /// Names the egress address.
-    pub egress: String,
-}
-
-impl Shared {
-    fn meter(&self, target: Target<'_>) -> String {
-        format!("{} {} {}", self.egress, target.base, target.meter)
-    }
-
-    async fn take(&self, target: Target<'_>, weight: u32, allowance: u32) -> Result<Spend, VenueError> {
-        let taken = self.store.take_weight(&self.meter(target), weight, allowance, target.per).await;
-        // Without the count nothing is sent: a guess could get the address banned.
-        taken.map_err(|error| VenueError::retry(format!("the shared meter: {error}")))
-    }
-
-    /// A note that could not be made is a warning: this process knows it by itself.
-    fn warn(done: Result<(), codash_store::Error>) {
-        if let Err(error) = done {
-            tracing::warn!(%error, "the shared meter was not told");
         }
     }
 }
@@ -339,9 +230,7 @@ impl Http {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         if let Some(used) = number(&headers, "x-mbx-used-weight-1m") {
-            self.with_host(target, |host| {
-                host.learn(u32::try_from(used).unwrap_or(u32::MAX), target.per, Instant::now())
-            });
+            self.learn(target, u32::try_from(used).unwrap_or(u32::MAX)).await;
         }
         let after = number(&headers, "retry-after").map(|seconds| Duration::from_secs(seconds).min(LONGEST_SILENCE));
         match status {
@@ -350,6 +239,18 @@ impl Http {
             500.. => Err(VenueError::Retry { after, reason: format!("HTTP {status}") }),
             300..=399 => Err(VenueError::retry(format!("HTTP {status}: a redirect, not followed"))),
             _ => Ok(Reply { status, headers, body: body_of(response).await? }),
+        }
+    }
+
+    /// Counts what the venue itself counted: somebody else may share the address.
+    async fn learn(&self, target: Target<'_>, used: u32) {
+        match self.shared(target) {
+            None => self.with_host(target, |host| host.learn(used, target.per, Instant::now())),
+            // Far from the allowance nothing would change: a round trip a reply is saved.
+            Some(shared) if used > target.budget / 2 => {
+                Shared::warn(shared.store.learn_weight(&shared.meter(target), used, target.per).await);
+            }
+            Some(_) => {}
         }
     }
 
@@ -461,19 +362,6 @@ mod tests {
         assert!(error.is_retryable());
     }
 
-    #[test]
-    fn the_budget_slides_and_a_full_one_says_how_long_to_wait() {
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let mut host = Host::default();
-        assert_eq!(host.take(500, 800, MINUTE, start), Ok(()));
-        assert_eq!(host.take(300, 800, MINUTE, after(50)), Ok(()));
-        assert_eq!(host.take(400, 800, MINUTE, after(50)), Err(Duration::from_secs(10)));
-        assert_eq!(host.take(600, 800, MINUTE, after(55)), Err(Duration::from_secs(55)));
-        assert_eq!(host.take(400, 800, MINUTE, after(60)), Ok(()));
-        assert_eq!(Host::default().take(9999, 800, MINUTE, start), Ok(()), "what can never fit is sent alone");
-    }
-
     #[tokio::test]
     async fn a_long_wait_is_handed_back_and_hosts_have_budgets_of_their_own() {
         let http = Http::new().unwrap();
@@ -482,24 +370,5 @@ mod tests {
         let refused = http.clone().wait_for(host, 1).await.unwrap_err();
         assert!(matches!(refused, VenueError::Retry { after: Some(wait), .. } if wait > LONGEST_WAIT));
         http.wait_for(Target { meter: "other", ..host }, 400).await.unwrap();
-    }
-
-    #[test]
-    fn meters_of_hosts_are_shared_and_those_of_keys_are_not() {
-        let host = target("http://127.0.0.1:1");
-        let own = host.own("key", 10, MINUTE);
-        assert_eq!((host.is_own, own.is_own, own.base), (false, true, host.base));
-        assert_eq!((own.meter, own.budget, own.per), ("key", 10, MINUTE));
-    }
-
-    #[test]
-    fn what_the_venue_counts_beyond_ours_is_counted() {
-        let now = Instant::now();
-        let mut host = Host::default();
-        host.take(10, 800, MINUTE, now).unwrap();
-        host.learn(700, MINUTE, now);
-        host.learn(5, MINUTE, now);
-        assert_eq!(host.used(MINUTE, now), 700);
-        assert!(host.take(200, 800, MINUTE, now).is_err());
     }
 }

@@ -8,6 +8,7 @@
 pub mod error;
 pub mod http;
 pub mod ingest;
+pub mod meter;
 pub mod parse_case;
 pub mod pricing;
 pub mod schedule;
