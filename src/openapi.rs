@@ -146,7 +146,7 @@ fn paths() -> Value {
                 file; from two seconds on the answer has begun and only its end says that all went well. A file has \
                 the digest of a manifest when both have the same watermark.", scope(Scope::ReadExports)),
             "parameters": of_table(parameters::<export::Query>()),
-            "responses": guarded::<Success<export::Manifest>>("200", "The manifest", &["400", "404"]),
+            "responses": guarded::<Success<export::Described>>("200", "The manifest", &["400", "404"]),
         }},
         "/api/export/{table}": { "get": {
             "operationId": "exportTable",
@@ -245,7 +245,7 @@ const EXPORT: &str = "Needs the scope workspace:read:exports. Rows of one snapsh
     With TE: trailers every format ends with the trailers x-export-rows and x-export-sha256 (of the file). What breaks \
     off breaks the connection. \
     Incremental pulls: keep x-export-watermark and pass it as afterWatermark. Versions are drawn in commit order, so \
-    no row is missed however late it came; a restated event comes again with its new figures, and one that was taken \
+    no row is missed however late it came; NAV counts versions of its own, so keep one for each table; a restated event comes again with its new figures, and one that was taken \
     back appears in restatements with reason superseded. trades are fills, forced closes included. In restatements, \
     statesFigures false means that only the event type changed.";
 
@@ -284,7 +284,7 @@ fn export_headers() -> Value {
         json!({ "description": "Pass it as afterWatermark next time.", "schema": { "type": "integer" } });
     headers["X-Export-Schema"] = json!({ "description": "Changes with the columns.", "schema": { "type": "string" } });
     headers["ETag"] = json!({
-        "description": "Of the bytes. Events, trades, funding and restatements only.", "schema": { "type": "string" },
+        "description": "Of the bytes, for the tables that take afterWatermark.", "schema": { "type": "string" },
     });
     headers
 }

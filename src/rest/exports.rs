@@ -15,7 +15,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use codash_analytics::export::{self, Broken, CountQuery, Format, Gone, Head, Manifest, Output, Query};
+use codash_analytics::export::{self, Broken, CountQuery, Described, Format, Gone, Head, Manifest, Output, Query};
+use codash_analytics::provenance::Coverage;
 use codash_domain::{Scope, WorkspaceId};
 use codash_store::exports::Table;
 use hyper::body::Frame;
@@ -149,8 +150,9 @@ fn describe(headers: &mut HeaderMap, head: &Head, wanted: Wanted) {
     set(WATERMARK, head.watermark.to_string());
     set(SCHEMA, head.schema.clone());
     // Kept by its caller alone, and asked for again before it is used.
-    set(header::CACHE_CONTROL, if head.tag.is_some() { "private, no-cache" } else { "private, no-store" }.into());
-    if let Some(tag) = entity_tag(head, wanted) {
+    let tag = entity_tag(head, wanted);
+    set(header::CACHE_CONTROL, if tag.is_some() { "private, no-cache" } else { "private, no-store" }.into());
+    if let Some(tag) = tag {
         set(header::ETAG, tag);
     }
     if wanted == Wanted::Manifest {
@@ -170,9 +172,10 @@ fn content_type(head: &Head) -> &'static str {
     }
 }
 
+/// Of files alone: how far a manifest's venues have been read changes without a version.
 fn entity_tag(head: &Head, wanted: Wanted) -> Option<String> {
-    let kind = if wanted == Wanted::File { "" } else { "m" };
-    head.tag.as_ref().map(|tag| format!("\"{tag}{kind}\""))
+    let tag = head.tag.as_ref().filter(|_| wanted == Wanted::File)?;
+    Some(format!("\"{tag}\""))
 }
 
 /// An export under way.
@@ -207,11 +210,19 @@ impl Job {
             opened = export::open(&ctx, self.table, &self.query) => opened,
             () = self.announce.closed() => return,
         };
-        let exporting = match opened {
+        let mut exporting = match opened {
             Ok(exporting) => exporting,
             Err(error) => return drop(self.announce.send(Err(error.into()))),
         };
         let head = exporting.head.clone();
+        let coverage = match self.wanted {
+            Wanted::File => Ok(None),
+            Wanted::Manifest => exporting.coverage(ctx.now).await,
+        };
+        let coverage = match coverage {
+            Ok(coverage) => coverage,
+            Err(error) => return drop(self.announce.send(Err(error.into()))),
+        };
         let tag = entity_tag(&head, self.wanted);
         let then = match tag {
             Some(tag) if is_known(&self.known, &tag) => Then::NotModified,
@@ -225,7 +236,7 @@ impl Job {
             return;
         }
         tokio::select! {
-            written = write(exporting, self.wanted, &self.frames) => {
+            written = write(exporting, self.wanted, coverage, &self.frames) => {
                 if let Err(broken) = written {
                     if let Broken::Store(error) = &broken {
                         tracing::error!(error.chain = chain(error), table = %self.table, "an export broke off");
@@ -242,12 +253,14 @@ impl Job {
 async fn write(
     exporting: export::Exporting<'_>,
     wanted: Wanted,
+    coverage: Option<Coverage>,
     frames: &mpsc::Sender<Result<Frame<Bytes>, Broken>>,
 ) -> Result<(), Broken> {
     let last = match wanted {
         Wanted::File => trailers(&exporting.write(&mut Streamed(frames)).await?),
         Wanted::Manifest => {
-            let answer = Success::of(exporting.write(&mut Nowhere).await?);
+            let manifest = exporting.write(&mut Nowhere).await?;
+            let answer = Success::of(Described { manifest, coverage });
             Frame::data(serde_json::to_vec(&answer).unwrap_or_default().into())
         }
     };

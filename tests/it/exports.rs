@@ -304,7 +304,7 @@ async fn filters_and_columns_mean_what_they_say_or_are_refused() {
         ("events?columns=price,price", 400, "repeated_column", "price"),
         ("balances?from=2026-01-01T00:00:00Z", 400, "invalid_filter", "from"),
         ("nav?symbols=BTC-PERP", 400, "invalid_filter", "symbols"),
-        ("cash_flows?afterWatermark=1", 400, "invalid_filter", "afterWatermark"),
+        ("coverage?afterWatermark=1", 400, "invalid_filter", "afterWatermark"),
         ("trades?eventTypes=funding", 400, "invalid_filter", "funding"),
         ("events?afterWatermark=1000", 400, "invalid_watermark", "1000"),
         ("events?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", 400, "invalid_window", "swap"),
@@ -363,7 +363,7 @@ async fn the_same_bytes_are_not_sent_twice_and_a_head_has_none() {
     assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
     let head = got(agent.request(Method::HEAD, "/api/export/events")).await;
     assert_eq!((head.status, &head.headers["etag"], head.body.len()), (200, &tag, 0));
-    for path in ["events?gzip=true", "events?format=json", "events?columns=id", "events/manifest", "trades"] {
+    for path in ["events?gzip=true", "events?format=json", "events?columns=id", "trades"] {
         assert_ne!(get(&agent, &format!("/api/export/{path}")).await.headers["etag"], tag, "{path}");
     }
     world.commit(main, PageWrite { events: vec![fill(5000, 1, 1)], ..PageWrite::default() }).await;
@@ -415,6 +415,72 @@ async fn incremental_pulls_miss_no_late_row() {
     pull(&mut watermark, &mut std::collections::BTreeMap::new()).await;
     let nothing = rows(&agent, &format!("/api/export/events?format=jsonl&afterWatermark={watermark}")).await;
     assert_eq!(nothing, Vec::<Value>::new());
+}
+
+/// The rows of a table that are new since the last pull.
+async fn newer(agent: &Agent, table: &str, watermark: &mut i64) -> Vec<Value> {
+    let got = get(agent, &format!("/api/export/{table}?format=jsonl&afterWatermark={watermark}")).await;
+    *watermark = got.watermark();
+    got.lines().0
+}
+
+#[tokio::test]
+async fn cash_flows_and_nav_that_arrive_late_or_change_are_in_the_next_pull() {
+    let (world, main, other) = world().await;
+    let agent = world.agent();
+    let (mut flows, mut nav, mut events) = (0, 0, 0);
+    assert_eq!(newer(&agent, "cash_flows", &mut flows).await.len(), 2);
+    assert_eq!(newer(&agent, "nav", &mut nav).await.len(), 2);
+    newer(&agent, "events", &mut events).await;
+
+    let point = (at(-86_400), "77.5".parse().map(Usd::new).unwrap());
+    let late = CashFlow { occurred_at: at(-500_000), ..flow(other, 5) };
+    world.commit(other, PageWrite { cash_flows: vec![late], nav_points: vec![point], ..PageWrite::default() }).await;
+    let found = newer(&agent, "nav", &mut nav).await;
+    assert_eq!((found.len(), &found[0]["navUsd"], &found[0]["longUsd"]), (1, &json!(77.5), &Value::Null));
+    assert_eq!(newer(&agent, "cash_flows", &mut flows).await.len(), 1);
+
+    // Its price was found; the other is told once more and did not change.
+    let priced = CashFlow { value_usd: Some(Usd::new(Decimal::from(1000))), ..flow(main, 0) };
+    world.commit(main, PageWrite { cash_flows: vec![flow(main, 0), priced], ..PageWrite::default() }).await;
+    world.commit(other, PageWrite { cash_flows: vec![flow(other, 1000)], ..PageWrite::default() }).await;
+    let point = (at(-86_401), Usd::new(Decimal::from(1300)));
+    world.commit(main, PageWrite { nav_points: vec![point], ..PageWrite::default() }).await;
+    let found = newer(&agent, "cash_flows", &mut flows).await;
+    assert_eq!((found.len(), &found[0]["valueUsd"]), (1, &json!(1000)));
+    assert_eq!(newer(&agent, "nav", &mut nav).await.len(), 1);
+    for (table, watermark) in [("cash_flows", &mut flows), ("nav", &mut nav), ("events", &mut events)] {
+        assert_eq!(newer(&agent, table, watermark).await, Vec::<Value>::new(), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_does_not_change_the_tag_of_events_and_does_that_of_nav() {
+    let (world, main, _) = world().await;
+    let agent = world.agent();
+    let tag = async |table: &str| get(&agent, &format!("/api/export/{table}")).await.headers["etag"].clone();
+    let before = (tag("events").await, tag("nav").await);
+    world.snapshot(main, "1300").await;
+    assert_eq!(tag("events").await, before.0);
+    assert_ne!(tag("nav").await, before.1);
+}
+
+#[tokio::test]
+async fn a_manifest_says_which_part_of_the_window_was_never_read() {
+    let (world, main, other) = world().await;
+    let agent = world.agent();
+    let (from, to) = (at(-200_000), at(-1));
+    let coverage = async |query: String| get(&agent, &query).await.json()["data"]["coverage"].take();
+    for account in [main, other] {
+        let filter = format!("from={from}&to={to}&accountId={account}");
+        let told = coverage(format!("/api/export/events/manifest?{filter}")).await;
+        let page = get(&agent, &format!("/api/trade-events?{filter}")).await.json();
+        assert_eq!(told, page["data"]["provenance"]["coverage"]);
+        assert_eq!(told["accounts"][0]["gaps"][0]["reason"], json!("not read yet"));
+    }
+    let flows = coverage(format!("/api/export/cash_flows/manifest?accountId={other}")).await;
+    assert_eq!((&flows["complete"], flows["accounts"].as_array().unwrap().len()), (&json!(false), 1));
+    assert_eq!(coverage("/api/export/balances/manifest".into()).await, Value::Null);
 }
 
 /// A page that began before a reader's snapshot and committed after it has a lower batch number and a

@@ -20,6 +20,9 @@ pub struct NotInstant;
 const LAST_MILLIS: i64 = 253_402_300_799_999;
 
 impl Timestamp {
+    /// The first instant that there is.
+    pub const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
+
     /// `None` outside 1970-01-01 to 9999-12-31, where neither ids nor RFC 3339 reach.
     pub fn from_millis(millis: i64) -> Option<Self> {
         if !(0..=LAST_MILLIS).contains(&millis) {

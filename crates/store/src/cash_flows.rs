@@ -24,12 +24,12 @@ pub struct StoredFlow {
 }
 
 /// Stores flows under a lease. The same record again changes nothing; another body takes the venue's
-/// later figures, and a price once known is not lost.
-pub(crate) async fn add(tx: &mut Transaction, lease: &Lease, flows: &[CashFlow]) -> Result<(), Error> {
+/// later figures, and a price once known is not lost. Returns those that are new or changed.
+pub(crate) async fn add(tx: &mut Transaction, lease: &Lease, flows: &[CashFlow]) -> Result<Vec<Uuid>, Error> {
     if flows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    sqlx::query(
+    let changed = sqlx::query_scalar(
         "INSERT INTO cash_flows AS c (workspace_id, account_id, flow_id, kind, occurred_at, wallet, asset, amount,
                                       value_usd, stream, native_id, raw)
          SELECT DISTINCT ON (r.flow_id) $1, $2, r.flow_id, r.kind, r.occurred_at, r.wallet, r.asset, r.amount,
@@ -45,7 +45,8 @@ pub(crate) async fn add(tx: &mut Transaction, lease: &Lease, flows: &[CashFlow])
              recorded_at = now(), raw = excluded.raw
          WHERE (c.kind, c.wallet, c.asset, c.amount) IS DISTINCT FROM
                (excluded.kind, excluded.wallet, excluded.asset, excluded.amount)
-            OR (c.value_usd IS NULL AND excluded.value_usd IS NOT NULL)",
+            OR (c.value_usd IS NULL AND excluded.value_usd IS NOT NULL)
+         RETURNING c.flow_id",
     )
     .bind(lease.workspace.0)
     .bind(lease.account.0)
@@ -59,8 +60,19 @@ pub(crate) async fn add(tx: &mut Transaction, lease: &Lease, flows: &[CashFlow])
     .bind(flows.iter().map(|f| f.stream).collect::<Vec<_>>())
     .bind(flows.iter().map(|f| crate::ingest::printable(&f.native_id)).collect::<Vec<_>>())
     .bind(flows.iter().map(|f| f.raw.as_str()).collect::<Vec<_>>())
-    .execute(tx.connection())
+    .fetch_all(tx.connection())
     .await?;
+    Ok(changed)
+}
+
+/// Says which batch stored or changed the flows.
+pub(crate) async fn note_batch(tx: &mut Transaction, lease: &Lease, flows: &[Uuid], batch: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE cash_flows SET batch_id = $3 WHERE workspace_id = $1 AND flow_id = ANY ($2)")
+        .bind(lease.workspace.0)
+        .bind(flows)
+        .bind(batch)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 

@@ -274,7 +274,7 @@ impl Table {
             window: !matches!(self, Self::Balances | Self::Positions | Self::Accounts),
             symbols: is_of_events || self == Self::Positions,
             event_types: matches!(self, Self::Events | Self::Trades),
-            after_watermark: is_of_events || self == Self::Restatements,
+            after_watermark: is_of_events || matches!(self, Self::Restatements | Self::CashFlows | Self::Nav),
         }
     }
 
@@ -334,14 +334,18 @@ impl fmt::Display for Table {
 }
 
 impl Session<'_> {
-    /// The version of the data that this snapshot sees: every batch up to it, and no other.
-    pub async fn data_version(&mut self) -> Result<i64, Error> {
+    /// The version of the table's data that this snapshot sees: every write up to it, and no other. NAV
+    /// counts its own; the other tables count together.
+    pub async fn data_version(&mut self, table: Table) -> Result<i64, Error> {
         let workspace = self.workspace();
-        sqlx::query_scalar("SELECT data_version FROM workspaces WHERE workspace_id = $1")
-            .bind(workspace)
-            .fetch_optional(self.connection())
-            .await?
-            .ok_or(Error::NotFound)
+        sqlx::query_scalar(
+            "SELECT CASE WHEN $2 THEN nav_version ELSE data_version END FROM workspaces WHERE workspace_id = $1",
+        )
+        .bind(workspace)
+        .bind(table == Table::Nav)
+        .fetch_optional(self.connection())
+        .await?
+        .ok_or(Error::NotFound)
     }
 
     pub async fn export_count(&mut self, export: &Export) -> Result<i64, Error> {
@@ -391,9 +395,13 @@ impl Session<'_> {
                 .await?;
             push(&mut sql, format_args!("e.symbol = ANY (current_setting('app.export_symbols')::text[])"));
         }
-        if let Some(after) = filter.after {
-            let oldest = self.oldest_batch_after(after).await?;
-            push(&mut sql, newer(table, self.workspace(), after, oldest));
+        match filter.after {
+            None => {}
+            Some(after) if table == Table::Nav => push(&mut sql, format_args!("e.version > {after}")),
+            Some(after) => {
+                let oldest = self.oldest_batch_after(after).await?;
+                push(&mut sql, newer(table, self.workspace(), after, oldest));
+            }
         }
         Ok(sql)
     }

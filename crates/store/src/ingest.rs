@@ -161,7 +161,7 @@ impl Store {
         let rows = page.events.iter().map(|e| EventRow::new(lease.account, e)).collect();
         batch.events(&mut tx, rows).await?;
         batch.hold(&mut tx, &page.held).await?;
-        cash_flows::add(&mut tx, lease, &page.cash_flows).await?;
+        batch.cash_flows(&mut tx, &page.cash_flows).await?;
         quarantine(&mut tx, lease, page).await?;
         states::add_nav_history(&mut tx, lease, &page.nav_points).await?;
         if let Some(span) = page.covered {
@@ -222,8 +222,8 @@ impl Store {
     /// Commits records that were read again. Known figures stay; what was missing is filled in.
     pub async fn commit_reread(&self, lease: &Lease, events: &[Event], flows: &[CashFlow]) -> Result<Committed, Error> {
         let mut tx = self.fenced(lease).await?;
-        cash_flows::add(&mut tx, lease, flows).await?;
         let mut batch = Batch::new(lease, "reread");
+        batch.cash_flows(&mut tx, flows).await?;
         batch.events(&mut tx, events.iter().map(|e| EventRow::new(lease.account, e)).collect()).await?;
         let committed = batch.finish(&mut tx).await?;
         tx.commit().await?;
@@ -302,6 +302,16 @@ impl<'a> Batch<'a> {
         .await?;
         self.id = Some(id);
         Ok(id)
+    }
+
+    /// Stores cash flows; those that are new or changed are this batch's.
+    async fn cash_flows(&mut self, tx: &mut Transaction, flows: &[CashFlow]) -> Result<(), Error> {
+        let changed = cash_flows::add(tx, self.lease, flows).await?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let batch = self.id(tx).await?;
+        cash_flows::note_batch(tx, self.lease, &changed, batch).await
     }
 
     /// Stores forced orders and reclassifies fills that arrived before them.

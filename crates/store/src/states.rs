@@ -18,8 +18,8 @@ impl Store {
         let mut tx = self.fenced(lease).await?;
         replace_balances(&mut tx, lease, snapshot).await?;
         replace_positions(&mut tx, lease, snapshot).await?;
-        add_nav(&mut tx, lease, snapshot).await?;
         streams::add(&mut tx, lease.workspace, lease.account, new_streams).await?;
+        add_nav(&mut tx, lease, snapshot).await?;
         tx.commit().await
     }
 }
@@ -80,11 +80,12 @@ async fn replace_positions(tx: &mut Transaction, lease: &Lease, snapshot: &Snaps
 }
 
 async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Result<(), Error> {
+    let version = next_version(tx, lease).await?;
     let exposure = Exposure::of(&snapshot.positions);
     sqlx::query(
         "INSERT INTO nav_snapshots (workspace_id, account_id, taken_at, nav_usd, long_usd, short_usd, futures_upnl_usd,
-                                    btc_price_usd, eth_price_usd, unpriced_assets)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+                                    btc_price_usd, eth_price_usd, unpriced_assets, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
     )
     .bind(lease.workspace.0)
     .bind(lease.account.0)
@@ -96,11 +97,20 @@ async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Re
     .bind(snapshot.btc_price_usd.map(|v| v.0))
     .bind(snapshot.eth_price_usd.map(|v| v.0))
     .bind(snapshot.unpriced_assets.iter().map(|a| a.as_str().to_owned()).collect::<Vec<_>>())
+    .bind(version)
     .execute(tx.connection())
     .await?;
     let point =
         NavPoint { at: snapshot.taken_at, nav: snapshot.nav_usd, sides: Some((exposure.long_usd, exposure.short_usd)) };
     keep_hours(tx, lease, &[point]).await
+}
+
+/// Draws the workspace's next NAV version: held until the commit, so that versions are in commit order.
+async fn next_version(tx: &mut Transaction, lease: &Lease) -> Result<i64, Error> {
+    let version = sqlx::query_scalar(
+        "UPDATE workspaces SET nav_version = nav_version + 1 WHERE workspace_id = $1 RETURNING nav_version",
+    );
+    Ok(version.bind(lease.workspace.0).fetch_one(tx.connection()).await?)
 }
 
 struct NavPoint {
@@ -118,14 +128,16 @@ pub(crate) async fn add_nav_history(
     if points.is_empty() {
         return Ok(());
     }
+    let version = next_version(tx, lease).await?;
     sqlx::query(
-        "INSERT INTO nav_snapshots (workspace_id, account_id, taken_at, nav_usd)
-         SELECT $1, $2, r.* FROM unnest($3::timestamptz[], $4::numeric[]) AS r ON CONFLICT DO NOTHING",
+        "INSERT INTO nav_snapshots (workspace_id, account_id, taken_at, nav_usd, version)
+         SELECT $1, $2, r.*, $5 FROM unnest($3::timestamptz[], $4::numeric[]) AS r ON CONFLICT DO NOTHING",
     )
     .bind(lease.workspace.0)
     .bind(lease.account.0)
     .bind(points.iter().map(|(at, _)| at.utc()).collect::<Vec<_>>())
     .bind(points.iter().map(|(_, nav)| nav.0).collect::<Vec<_>>())
+    .bind(version)
     .execute(tx.connection())
     .await?;
     let points: Vec<NavPoint> = points.iter().map(|&(at, nav)| NavPoint { at, nav, sides: None }).collect();

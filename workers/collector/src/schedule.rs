@@ -8,6 +8,7 @@ use codash_domain::{AccountStatus, Event, Standing, Timestamp};
 use codash_store::ingest::{PageWrite, Sweep};
 use codash_store::streams::{Opened, StreamFault, StreamRow};
 use codash_store::{Lease, Store};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -260,34 +261,16 @@ impl Turn<'_> {
         let now = self.venues.clock.now();
         for row in self.store.streams(&self.lease).await? {
             let Some(plan) = venue.plan(&row.stream).filter(|_| row.is_caught_up) else { continue };
-            let Some(mut sweep) =
+            let Some(sweep) =
                 next_sweep(venue, &plan, &row, now, venue.sweep_every(&row.stream) * self.settings.sweep_scale)
             else {
                 continue;
             };
             let span = tracing::info_span!("sweep", stream.name = %plan.stream);
-            while pages_left > 0 {
-                pages_left -= 1;
-                self.store.renew_lease(&self.lease, self.settings.lease).await?;
-                let page = match venue.page(&plan.stream, &sweep.cursor).instrument(span.clone()).await {
-                    Ok(page) => page,
-                    Err(fault) => {
-                        tracing::warn!(fault.class = fault.class(), fault = %fault, "the stream was not read again");
-                        report.faults += 1;
-                        break;
-                    }
-                };
-                let more = page.more;
-                let write =
-                    PageWrite { sweep: Some(sweep.clone()), ..page_write(&plan, page, self.venues.clock.now()) };
-                let committed = self.store.commit_page(&self.lease, &write).await?;
-                report.pages += 1;
-                report.inserted += committed.inserted;
-                report.restated += committed.restated;
-                sweep.cursor = write.cursor;
-                if !more {
-                    break;
-                }
+            let read = self.pages(venue, &plan, Place::Sweep(sweep), &mut pages_left, report);
+            if let Err(fault) = read.instrument(span).await? {
+                tracing::warn!(fault.class = fault.class(), fault = %fault, "the stream was not read again");
+                report.faults += 1;
             }
             if pages_left == 0 {
                 return Ok(true);
@@ -306,7 +289,7 @@ impl Turn<'_> {
         Ok(due.filter_map(|row| venue.plan(&row.stream).map(|plan| (plan, row))).collect())
     }
 
-    /// Reads one stream to its present end, a page a transaction.
+    /// Reads one stream to its present end.
     async fn stream(
         &self,
         venue: &dyn VenueAccount,
@@ -315,24 +298,36 @@ impl Turn<'_> {
         pages_left: &mut usize,
         report: &mut PassReport,
     ) -> Result<Result<(), VenueError>, codash_store::Error> {
-        let mut cursor = row.cursor;
+        let read = self.pages(venue, plan, Place::Cursor(row.cursor), pages_left, report).await?;
+        if let Err(fault) = &read {
+            self.stream_fault(plan, fault, row.failures).await?;
+        }
+        Ok(read)
+    }
+
+    /// Reads on while there is more, a page a transaction.
+    async fn pages(
+        &self,
+        venue: &dyn VenueAccount,
+        plan: &StreamPlan,
+        mut place: Place,
+        pages_left: &mut usize,
+        report: &mut PassReport,
+    ) -> Result<Result<(), VenueError>, codash_store::Error> {
         while *pages_left > 0 {
             *pages_left -= 1;
             self.store.renew_lease(&self.lease, self.settings.lease).await?;
-            let page = match venue.page(&plan.stream, &cursor).await {
+            let page = match venue.page(&plan.stream, place.cursor()).await {
                 Ok(page) => page,
-                Err(fault) => {
-                    self.stream_fault(plan, &fault, row.failures).await?;
-                    return Ok(Err(fault));
-                }
+                Err(fault) => return Ok(Err(fault)),
             };
             let more = page.more;
-            let write = page_write(plan, page, self.venues.clock.now());
+            let write = PageWrite { sweep: place.sweep(), ..page_write(plan, page, self.venues.clock.now()) };
             let committed = self.store.commit_page(&self.lease, &write).await?;
             report.pages += 1;
             report.inserted += committed.inserted;
             report.restated += committed.restated;
-            cursor = write.cursor;
+            place.advance(write.cursor);
             if !more {
                 break;
             }
@@ -392,6 +387,35 @@ impl Turn<'_> {
         };
         self.store.account_checked(&self.lease, status, Some(&fault.to_string()), now, None).await?;
         Ok(pause)
+    }
+}
+
+/// Where pages are read from: a stream's end, or a place in what was read before.
+enum Place {
+    Cursor(Value),
+    Sweep(Sweep),
+}
+
+impl Place {
+    fn cursor(&self) -> &Value {
+        match self {
+            Self::Cursor(cursor) => cursor,
+            Self::Sweep(sweep) => &sweep.cursor,
+        }
+    }
+
+    fn sweep(&self) -> Option<Sweep> {
+        match self {
+            Self::Cursor(_) => None,
+            Self::Sweep(sweep) => Some(sweep.clone()),
+        }
+    }
+
+    fn advance(&mut self, to: Value) {
+        match self {
+            Self::Cursor(cursor) => *cursor = to,
+            Self::Sweep(sweep) => sweep.cursor = to,
+        }
     }
 }
 

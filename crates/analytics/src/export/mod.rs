@@ -10,7 +10,7 @@ mod value;
 
 use std::future::Future;
 
-use codash_domain::{EventType, Timestamp};
+use codash_domain::{EventType, Timestamp, Window};
 use codash_store::Session;
 use codash_store::exports::{Column, Export, ExportFilter, Table};
 use schemars::JsonSchema;
@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use validator::Validate;
 
 use crate::input::{present, whole};
+use crate::provenance::{self, Coverage};
 use crate::select::{self, Selection, short_strings};
 use crate::{Ctx, Error, Rule};
 
@@ -54,8 +55,8 @@ pub struct Query {
     /// Inclusive upper bound. Default: none.
     #[serde(default, deserialize_with = "present")]
     pub to: Option<Timestamp>,
-    /// Only rows that were stored or changed after this watermark of an earlier export. Events, trades,
-    /// funding, restatements.
+    /// Only rows that were stored or changed after this watermark of an earlier export of the table. Events,
+    /// trades, funding, restatements, cash_flows, nav.
     #[serde(default, deserialize_with = "whole")]
     #[validate(range(min = 0))]
     pub after_watermark: Option<i64>,
@@ -134,8 +135,6 @@ pub struct Count {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// The version of the data that was counted.
-    pub watermark: i64,
     pub tables: Vec<Count>,
 }
 
@@ -181,6 +180,17 @@ pub struct Manifest {
     pub watermark: i64,
 }
 
+/// A file's manifest, and how far its rows can be trusted to be all.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Described {
+    #[serde(flatten)]
+    pub manifest: Manifest,
+    /// Which part of the window (without `from`: since 1970) has been read from the venues. Null for
+    /// tables that state what is there now, and for NAV, which has no gaps but those between its points.
+    pub coverage: Option<Coverage>,
+}
+
 /// Where a file goes. An error ends it.
 pub trait Output: Send {
     fn chunk(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Gone>> + Send;
@@ -205,7 +215,7 @@ pub async fn count(ctx: &Ctx<'_>, table: Table, query: CountQuery) -> Result<Cou
     let query = Query::from(query);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
     let (export, _) = resolve(ctx, &mut session, table, &query).await?;
-    let watermark = watermark(&mut session, &query).await?;
+    let watermark = watermark(&mut session, table, &query).await?;
     let count = session.export_count(&export).await?;
     session.finish().await?;
     Ok(Count { table: table.as_str(), count, watermark })
@@ -214,14 +224,14 @@ pub async fn count(ctx: &Ctx<'_>, table: Table, query: CountQuery) -> Result<Cou
 /// Counts the rows of every table.
 pub async fn counts(ctx: &Ctx<'_>) -> Result<Counts, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let watermark = session.data_version().await?;
     let mut tables = Vec::with_capacity(Table::ALL.len());
     for table in Table::ALL {
         let (export, _) = resolve(ctx, &mut session, table, &Query::default()).await?;
+        let watermark = session.data_version(table).await?;
         tables.push(Count { table: table.as_str(), count: session.export_count(&export).await?, watermark });
     }
     session.finish().await?;
-    Ok(Counts { watermark, tables })
+    Ok(Counts { tables })
 }
 
 /// An export that is ready to be written.
@@ -238,7 +248,7 @@ pub struct Exporting<'a> {
 pub async fn open<'a>(ctx: &Ctx<'a>, table: Table, query: &Query) -> Result<Exporting<'a>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
     let (export, selection) = resolve(ctx, &mut session, table, query).await?;
-    let watermark = watermark(&mut session, query).await?;
+    let watermark = watermark(&mut session, table, query).await?;
     let schema = schema(table, &export.columns);
     let tag = table.is_versioned().then(|| tag(ctx, &schema, watermark, &export.filter, query, &selection));
     let head = Head { table, format: query.format, gzip: query.gzip, watermark, schema, tag };
@@ -274,6 +284,19 @@ impl Exporting<'_> {
             bytes: sum.bytes,
             sha256: sum.sha256,
             watermark: self.head.watermark,
+        })
+    }
+
+    /// How far the venues have been read in the window, by the file's own snapshot.
+    pub async fn coverage(&mut self, now: Timestamp) -> Result<Option<Coverage>, Error> {
+        let filter = &self.export.filter;
+        let window = Window { from: filter.from.unwrap_or(Timestamp::EPOCH), to: filter.to.unwrap_or(now) };
+        Ok(match self.head.table {
+            Table::Events | Table::Trades | Table::Funding | Table::Restatements => {
+                Some(provenance::coverage(&mut self.session, &self.selection, window, now).await?)
+            }
+            Table::CashFlows => Some(provenance::flow_coverage(&mut self.session, &self.selection, window, now).await?),
+            Table::Balances | Table::Positions | Table::Nav | Table::Accounts | Table::Coverage => None,
         })
     }
 
@@ -355,8 +378,8 @@ fn refuse_foreign_filters(table: Table, query: &Query) -> Result<(), Rule> {
     if let Some((argument, ..)) = given.iter().find(|(_, is_given, is_possible)| *is_given && !is_possible) {
         let message = match *argument {
             "afterWatermark" => format!(
-                "{table} can only be exported whole: leave afterWatermark out. It is for events, trades, funding and \
-                 restatements."
+                "{table} can only be exported whole: leave afterWatermark out. It is for events, trades, funding, \
+                 restatements, cash_flows and nav."
             ),
             _ => format!("{table} cannot be filtered by {argument}: leave it out."),
         };
@@ -374,13 +397,13 @@ fn refuse_foreign_filters(table: Table, query: &Query) -> Result<(), Rule> {
 }
 
 /// The version that the snapshot sees. A watermark from beyond it is not ours.
-async fn watermark(session: &mut Session<'_>, query: &Query) -> Result<i64, Error> {
-    let version = session.data_version().await?;
+async fn watermark(session: &mut Session<'_>, table: Table, query: &Query) -> Result<i64, Error> {
+    let version = session.data_version(table).await?;
     match query.after_watermark {
         Some(after) if after > version => {
             let message = format!(
                 "afterWatermark {after} is beyond the data's version {version}: pass the watermark of an earlier \
-                 export of this workspace, or leave it out for all rows."
+                 export of {table} of this workspace, or leave it out for all rows."
             );
             let details = json!({ "argument": "afterWatermark", "watermark": version });
             Err(Rule::new("invalid_watermark", message, details).into())
