@@ -256,7 +256,7 @@ fn number(value: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     }
     let start = out.len();
     for place in 0..=weight {
-        four(group(place), out);
+        four(group(place), out)?;
     }
     let zeros = out[start..].iter().take_while(|&&digit| digit == b'0').count();
     out.drain(start..start + zeros);
@@ -268,7 +268,7 @@ fn number(value: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     }
     out.push(b'.');
     for place in weight + 1..groups {
-        four(group(place), out);
+        four(group(place), out)?;
     }
     while out.last() == Some(&b'0') {
         out.pop();
@@ -279,9 +279,29 @@ fn number(value: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-fn four(group: u16, out: &mut Vec<u8>) {
-    let digit = |unit: u16| b'0' + u8::try_from(group / unit % 10).unwrap_or_default();
-    out.extend_from_slice(&[digit(1000), digit(100), digit(10), digit(1)]);
+fn four(group: u16, out: &mut Vec<u8>) -> Result<(), Error> {
+    let digits = FOURS.get(usize::from(group)).ok_or_else(|| corrupt("not a number"))?;
+    out.extend_from_slice(digits);
+    Ok(())
+}
+
+/// The four digits of every group: most of an export is numbers.
+static FOURS: [[u8; 4]; 10_000] = fours();
+
+#[expect(clippy::cast_possible_truncation, reason = "const code has no try_from; digits are below 10")]
+const fn fours() -> [[u8; 4]; 10_000] {
+    let mut table = [[0; 4]; 10_000];
+    let mut group = 0;
+    while group < table.len() {
+        table[group] = [
+            b'0' + (group / 1000) as u8,
+            b'0' + (group / 100 % 10) as u8,
+            b'0' + (group / 10 % 10) as u8,
+            b'0' + (group % 10) as u8,
+        ];
+        group += 1;
+    }
+    table
 }
 
 /// Remembers the last date: rows come in the order of time.
@@ -363,6 +383,7 @@ mod tests {
         }
         assert!(number(&binary(0, 0, &[1])[..9], &mut Vec::new()).is_err());
         assert!(number(&[], &mut Vec::new()).is_err());
+        assert!(number(&binary(0, 0, &[10_000]), &mut Vec::new()).is_err());
     }
 
     fn csv(text: &str, formula_safe: bool) -> String {
