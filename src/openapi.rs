@@ -1,7 +1,9 @@
 //! The REST contract, printed from the types that are read and written: OpenAPI 3.1 in YAML.
 //!
 //! `openapi.yaml` in the repository is what [`yaml`] prints; a test compares them. To add a route:
-//! an entry in [`paths`].
+//! an entry in [`paths`], of a dataset for dashboards in `openapi/grafana.rs`.
+
+mod grafana;
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -39,7 +41,7 @@ pub fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "security": [{ "bearer": [] }, { "apiKey": [] }],
-        "paths": paths(),
+        "paths": all_paths(),
         "components": {
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "Authorization: Bearer kv_live_…" },
@@ -50,6 +52,14 @@ pub fn document() -> Value {
             "responses": errors(),
         },
     })
+}
+
+fn all_paths() -> Value {
+    let mut all = paths();
+    if let (Some(all), Value::Object(datasets)) = (all.as_object_mut(), grafana::paths()) {
+        all.extend(datasets);
+    }
+    all
 }
 
 fn paths() -> Value {

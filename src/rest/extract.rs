@@ -42,13 +42,22 @@ impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestPar
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let pairs: axum::extract::Query<Vec<(String, String)>> = axum::extract::Query::try_from_uri(&parts.uri)
-            .map_err(|_| ApiError::invalid_request("the query string cannot be read"))?;
-        let schema = input::input_schema::<T>();
-        only_known(&pairs.0, &schema)?;
-        let arguments = arguments(&pairs.0, &schema)?;
-        input::read(&arguments).map(Self).map_err(|faults| ApiError::invalid_fields(&faults))
+        read_pairs(&pairs(parts)?, &input::input_schema::<T>()).map(Self)
     }
+}
+
+/// The names and values of the query string, in its order.
+pub fn pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
+    axum::extract::Query::try_from_uri(&parts.uri)
+        .map(|axum::extract::Query(pairs)| pairs)
+        .map_err(|_| ApiError::invalid_request("the query string cannot be read"))
+}
+
+/// Names and values as what `schema`, which is that of `T`, says of them.
+pub fn read_pairs<T: DeserializeOwned + Validate>(pairs: &[(String, String)], schema: &Value) -> Result<T, ApiError> {
+    only_known(pairs, schema)?;
+    let arguments = arguments(pairs, schema)?;
+    input::read(&arguments).map_err(|faults| ApiError::invalid_fields(&faults))
 }
 
 /// Refuses a name that the route does not know: ignored, a misspelt filter would answer more than was asked.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod exports;
 pub mod extract;
 pub mod forensics;
+pub mod grafana;
 pub mod health;
 pub mod pnl_analysis;
 pub mod portfolio;
@@ -59,6 +60,24 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/export/{table}/count", get(exports::count))
         .route("/api/export/{table}/manifest", get(exports::manifest))
         .route("/api/export/{table}", get(exports::file))
+        .route("/api/grafana/nav", get(grafana::nav))
+        .route("/api/grafana/drawdown", get(grafana::drawdown))
+        .route("/api/grafana/exposure", get(grafana::exposure))
+        .route("/api/grafana/pnl", get(grafana::pnl))
+        .route("/api/grafana/funding", get(grafana::funding))
+        .route("/api/grafana/fees", get(grafana::fees))
+        .route("/api/grafana/volume", get(grafana::volume))
+        .route("/api/grafana/events", get(grafana::events))
+        .route("/api/grafana/forced-closes", get(grafana::forced_closes))
+        .route("/api/grafana/positions", get(grafana::positions))
+        .route("/api/grafana/account-status", get(grafana::account_status))
+        .route("/api/grafana/collector-lag", get(grafana::collector_lag))
+        .route("/api/grafana/coverage", get(grafana::coverage))
+        .route("/api/grafana/annotations", get(grafana::annotations))
+        .route("/api/grafana/variables/account", get(grafana::accounts))
+        .route("/api/grafana/variables/portfolio", get(grafana::portfolios))
+        .route("/api/grafana/variables/symbol", get(grafana::symbols))
+        .route("/api/grafana/variables/venue", get(grafana::venues))
         .route("/api/status", get(status::status))
         .route("/api/venues", get(venues::list))
 }

@@ -125,7 +125,7 @@ async fn got(request: reqwest::RequestBuilder) -> Got {
     Got { status, headers, body: response.bytes().await.unwrap().to_vec() }
 }
 
-async fn rows(agent: &Agent, path: &str) -> Vec<Value> {
+pub async fn rows(agent: &Agent, path: &str) -> Vec<Value> {
     let got = get(agent, path).await;
     assert_eq!(got.status, 200, "{path}: {}", got.text());
     got.lines().0

@@ -8,13 +8,17 @@
 //! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`]; of REST alone:
 //! [`exposure_summary`], [`pnl_summary`], [`pnl_query`], [`pnl_buckets`], [`account_forensics`],
 //! [`risk_timeline`], and those of the tools with a postmortem's window in [`forensics`]; and [`mod@export`],
-//! which gives rows and no sums.
+//! which gives rows and no sums. Of charts alone, as flat rows: [`nav_series`], [`sum_series`], [`event_table`],
+//! [`position_table`], [`data_quality`], [`annotations`], [`symbols`]; what they share is in [`series`].
 
 pub mod account_forensics;
 pub mod activity_summary;
+pub mod annotations;
 pub mod cash_flows;
 pub mod cursor;
+pub mod data_quality;
 pub mod error;
+pub mod event_table;
 pub mod export;
 pub mod exposure_summary;
 pub mod forensics;
@@ -23,14 +27,19 @@ pub mod largest_losses;
 pub mod list_accounts;
 pub mod moment;
 pub mod nav_history;
+pub mod nav_series;
 pub mod pnl_buckets;
 pub mod pnl_by_symbol;
 pub mod pnl_query;
 pub mod pnl_summary;
 pub mod portfolio_summary;
+pub mod position_table;
 pub mod provenance;
 pub mod risk_timeline;
 pub mod select;
+pub mod series;
+pub mod sum_series;
+pub mod symbols;
 pub mod trade_events;
 
 use codash_domain::Timestamp;

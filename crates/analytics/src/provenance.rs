@@ -159,7 +159,7 @@ fn account_coverage(account: &Account, streams: &[&StreamCoverage], window: Wind
 
 /// Where the stream's reading ends, and the gaps before that. What lies after the last reading is
 /// no gap of its own: `readUntil` says it.
-fn gaps_of(stream: &StreamCoverage, window: Window) -> (Option<Timestamp>, Vec<Gap>) {
+pub(crate) fn gaps_of(stream: &StreamCoverage, window: Window) -> (Option<Timestamp>, Vec<Gap>) {
     let step = chrono::TimeDelta::milliseconds(1);
     let gap = |from: Timestamp, to: Timestamp| {
         let beyond = stream.horizon.as_ref().filter(|(horizon, _)| from < *horizon);

@@ -3,6 +3,8 @@
 //! Rollup cells answer where a cell lies in one group: a month's cell when nothing finer than months is
 //! asked, a day's for days and weeks, an hour's for hours. Sides are in no cell and are read raw.
 
+use std::borrow::Cow;
+
 use codash_domain::cover::Longest;
 
 use crate::events::EventFilter;
@@ -30,12 +32,14 @@ pub enum By {
     Weekday,
     /// Of the day, `00` to `23`.
     Hour,
+    /// Spans of so many hours, counted from 1970 on: the first millisecond of the span.
+    Every(u32),
 }
 
 impl By {
     /// The key as text.
-    fn sql(self) -> &'static str {
-        match self {
+    fn sql(self) -> Cow<'static, str> {
+        let text = match self {
             Self::Symbol => "symbol",
             Self::Account => "account_id::text",
             Self::EventType => "event_type",
@@ -45,7 +49,12 @@ impl By {
             Self::Day => "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
             Self::Weekday => "to_char(at AT TIME ZONE 'UTC', 'ID')",
             Self::Hour => "to_char(at AT TIME ZONE 'UTC', 'HH24')",
-        }
+            Self::Every(hours) => {
+                let span = format!("date_bin(interval '{hours} hours', at, timestamptz '1970-01-01 00:00:00+00')");
+                return Cow::Owned(format!("(extract(epoch FROM {span}) * 1000)::bigint::text"));
+            }
+        };
+        Cow::Borrowed(text)
     }
 
     /// The longest cell that lies in one group.
@@ -53,7 +62,8 @@ impl By {
         match self {
             Self::Symbol | Self::Account | Self::EventType | Self::Month => Longest::Month,
             Self::Week | Self::Day | Self::Weekday => Longest::Day,
-            Self::Hour => Longest::Hour,
+            Self::Every(hours) if hours % 24 == 0 => Longest::Day,
+            Self::Hour | Self::Every(_) => Longest::Hour,
             Self::Side => Longest::Raw,
         }
     }

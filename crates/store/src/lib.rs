@@ -23,6 +23,7 @@ pub mod meters;
 pub mod migrations;
 pub mod nav;
 pub mod positions;
+pub mod restatements;
 pub mod rollups;
 mod row;
 pub mod session;

@@ -1,6 +1,9 @@
 //! NAV and exposure: the newest of each account, and the last of every hour.
 
-use codash_domain::{AccountId, Timestamp, Usd};
+use codash_domain::cover::HOUR;
+use codash_domain::{AccountId, Timestamp, Usd, Window};
+use sqlx::postgres::PgRow;
+use sqlx::postgres::types::PgInterval;
 
 use crate::events::account_ids;
 use crate::row::Columns;
@@ -27,6 +30,21 @@ pub struct NavHour {
     pub hour: Timestamp,
     pub nav_usd: Usd,
     pub sides: Option<(Usd, Usd)>,
+}
+
+/// NAV of accounts together at the hour of a span in which it was farthest below its peak.
+#[derive(Debug, Clone)]
+pub struct NavLow {
+    /// The start of the span.
+    pub at: Timestamp,
+    pub nav_usd: Usd,
+    /// The highest until then, since the window began.
+    pub peak_usd: Usd,
+}
+
+/// Spans of so many hours, counted from 1970 on.
+fn span(hours: u32) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::from(hours) * HOUR * 1000 }
 }
 
 impl Session<'_> {
@@ -85,15 +103,82 @@ impl Session<'_> {
         .bind(to.utc())
         .fetch_all(self.connection())
         .await?;
+        rows.iter().map(nav_hour).collect()
+    }
+
+    /// The last hour of each span of `hours` of these accounts, named by the span's start; as
+    /// [`Session::nav_hours`] each account is preceded by its last hour before, named `before`.
+    pub async fn nav_spans(
+        &mut self,
+        accounts: &[AccountId],
+        window: Window,
+        hours: u32,
+        before: Timestamp,
+    ) -> Result<Vec<NavHour>, Error> {
+        let workspace = self.workspace();
+        let rows = sqlx::query(
+            "SELECT s.* FROM unnest($2::uuid[]) k CROSS JOIN LATERAL (
+                (SELECT account_id, $6::timestamptz AS hour, nav_usd, long_usd, short_usd FROM nav_hours
+                 WHERE workspace_id = $1 AND account_id = k AND hour < $3 ORDER BY nav_hours.hour DESC LIMIT 1)
+                UNION ALL
+                (SELECT DISTINCT ON (span) account_id, date_bin($5, hour, timestamptz '1970-01-01 00:00:00+00') AS span,
+                        nav_usd, long_usd, short_usd
+                 FROM nav_hours WHERE workspace_id = $1 AND account_id = k AND hour >= $3 AND hour <= $4
+                 ORDER BY span, hour DESC)
+             ) s ORDER BY s.hour",
+        )
+        .bind(workspace)
+        .bind(account_ids(Some(accounts)))
+        .bind(window.from.utc())
+        .bind(window.to.utc())
+        .bind(span(hours))
+        .bind(before.utc())
+        .fetch_all(self.connection())
+        .await?;
+        rows.iter().map(nav_hour).collect()
+    }
+
+    /// How far NAV of these accounts together lay below its highest since `window.from`: of each span of
+    /// `hours` the deepest hour, in time order. An account without an hour counts with its last before.
+    pub async fn nav_lows(&mut self, accounts: &[AccountId], window: Window, hours: u32) -> Result<Vec<NavLow>, Error> {
+        let workspace = self.workspace();
+        // What each account changed by from hour to hour, added up, is what all are worth.
+        let rows = sqlx::query(
+            "WITH changes AS (
+                SELECT hour, nav_usd - coalesce(lag(nav_usd) OVER (PARTITION BY account_id ORDER BY hour), 0) AS change
+                FROM unnest($2::uuid[]) k CROSS JOIN LATERAL (
+                    (SELECT account_id, hour, nav_usd FROM nav_hours
+                     WHERE workspace_id = $1 AND account_id = k AND hour < $3 ORDER BY hour DESC LIMIT 1)
+                    UNION ALL
+                    (SELECT account_id, hour, nav_usd FROM nav_hours
+                     WHERE workspace_id = $1 AND account_id = k AND hour >= $3 AND hour <= $4)
+                ) h
+             ), totals AS (
+                SELECT hour, sum(sum(change)) OVER (ORDER BY hour) AS nav_usd FROM changes GROUP BY hour
+             ), peaks AS (
+                SELECT hour, nav_usd, max(nav_usd) OVER (ORDER BY hour) AS peak_usd FROM totals WHERE hour >= $3
+             )
+             SELECT DISTINCT ON (span) date_bin($5, hour, timestamptz '1970-01-01 00:00:00+00') AS span, nav_usd, peak_usd
+             FROM peaks ORDER BY span, nav_usd - peak_usd, hour",
+        )
+        .bind(workspace)
+        .bind(account_ids(Some(accounts)))
+        .bind(window.from.utc())
+        .bind(window.to.utc())
+        .bind(span(hours))
+        .fetch_all(self.connection())
+        .await?;
         rows.iter()
-            .map(|row| {
-                Ok(NavHour {
-                    account: AccountId(row.col("account_id")?),
-                    hour: row.at("hour")?,
-                    nav_usd: row.usd("nav_usd")?,
-                    sides: row.maybe_usd("long_usd")?.zip(row.maybe_usd("short_usd")?),
-                })
-            })
+            .map(|row| Ok(NavLow { at: row.at("span")?, nav_usd: row.usd("nav_usd")?, peak_usd: row.usd("peak_usd")? }))
             .collect()
     }
+}
+
+fn nav_hour(row: &PgRow) -> Result<NavHour, Error> {
+    Ok(NavHour {
+        account: AccountId(row.col("account_id")?),
+        hour: row.at("hour")?,
+        nav_usd: row.usd("nav_usd")?,
+        sides: row.maybe_usd("long_usd")?.zip(row.maybe_usd("short_usd")?),
+    })
 }

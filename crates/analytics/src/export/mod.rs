@@ -26,6 +26,7 @@ use crate::{Ctx, Error, Rule};
 
 pub use file::Format;
 use file::{File, Style};
+pub use value::csv_text;
 
 /// Raised when a table's rows or their spelling change: part of the schema's id.
 const SCHEMA_VERSION: u32 = 1;

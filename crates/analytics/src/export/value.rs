@@ -160,7 +160,7 @@ impl Names {
 }
 
 /// RFC 4180: quoted when it must be. An empty text is quoted, so that null alone is an empty cell.
-fn csv_text(text: &[u8], formula_safe: bool, out: &mut Vec<u8>) {
+pub fn csv_text(text: &[u8], formula_safe: bool, out: &mut Vec<u8>) {
     let is_formula =
         formula_safe && text.first().is_some_and(|first| matches!(first, b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
     let is_plain = !text.is_empty() && !text.iter().any(|b| matches!(b, b'"' | b',' | b'\r' | b'\n'));
