@@ -12,8 +12,8 @@ use codash_analytics::input::{input_schema, output_schema};
 use codash_analytics::select::EchoedWindow;
 use codash_analytics::{
     account_forensics, activity_summary, cash_flows, export, exposure_summary, forensics, largest_losses,
-    list_accounts, nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, risk_timeline,
-    trade_events,
+    list_accounts, metrics, nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, report,
+    risk_timeline, trade_events,
 };
 use codash_domain::Scope;
 use codash_store::exports::Table;
@@ -117,6 +117,8 @@ fn paths() -> Value {
         "/api/portfolio": question::<portfolio_summary::Query, portfolio_summary::Answer>("getPortfolio", "What the portfolio is worth and how exposed it is, now", scope(Scope::ReadLive), "Sums over the accounts"),
         "/api/portfolio/history": question::<nav_history::Query, nav_history::Answer>("getPortfolioHistory", "NAV and exposure through time, by the hour", scope(Scope::ReadLive), "At most 1500 points, oldest first"),
         "/api/portfolio/exposure-summary": question::<exposure_summary::Query, exposure_summary::Answer>("getExposureSummary", "Exposure and position risk, now", scope(Scope::ReadLive), "Sums by symbol and account, and the largest positions"),
+        "/api/portfolio/report": question::<report::Query, report::Answer>("getPortfolioReport", "Everything that an agent needs to tell how the portfolio stands, in one call", more(Scope::ReadSummary, REPORT), "Parts of one snapshot, each with its window"),
+        "/api/metrics": question::<metrics::Query, metrics::Answer>("getMetrics", "Returns, risk and what was earned, over rolling windows of whole days", more(Scope::ReadLive, METRICS), "Figures of every window"),
         "/api/trades": question::<forensics::PageQuery, forensics::Page>("listTrades", "Fills, newest first: trades and the fills by which a venue forced a close", more(Scope::ReadRaw, PAGED), "A page of fills"),
         "/api/trade-events": question::<trade_events::Query, forensics::Page>("listTradeEvents", "Canonical events, newest first", more(Scope::ReadRaw, PAGED), "A page of events"),
         "/api/trade-events/activity-summary": question::<activity_summary::Query, activity_summary::Answer>("getActivitySummary", "How much was traded, paid and earned, in all, by account and by symbol", scope(Scope::ReadRaw), "Sums over the window"),
@@ -243,6 +245,13 @@ fn echoed_days(days: u32) -> String {
 fn more(needed: Scope, more: &str) -> String {
     format!("{} {more}", scope(needed))
 }
+
+const METRICS: &str = "Returns are time-weighted: deposits, withdrawals and new accounts move none. Windows are whole days in \
+    UTC and end with yesterday; what today has brought so far is apart. A figure that cannot be said is null, and missing \
+    says why. How each is made: docs/metrics.md.";
+
+const REPORT: &str = "Accounts and their state, NAV and its changes, exposure and largest positions, PnL of 1, 7, 30 and 90 \
+    days, largest losses, cash flows, returns and risk, and what is not known. Null is unknown, never zero.";
 
 const EXPORT: &str = "Needs the scope workspace:read:exports. Rows of one snapshot, oldest first, as large as they are; no \
     filter means every row that the key can see. Numbers have every digit. \

@@ -45,6 +45,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/portfolio", get(portfolio::now))
         .route("/api/portfolio/history", get(portfolio::history))
         .route("/api/portfolio/exposure-summary", get(portfolio::exposure))
+        .route("/api/portfolio/report", get(portfolio::report))
+        .route("/api/metrics", get(portfolio::metrics))
         .route("/api/trades", get(trades::fills))
         .route("/api/trade-events", get(trades::events))
         .route("/api/trade-events/activity-summary", get(trades::activity))

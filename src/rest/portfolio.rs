@@ -1,9 +1,9 @@
-//! `/api/portfolio…`: worth and exposure, now and through time.
+//! `/api/portfolio…` and `/api/metrics`: worth, exposure and performance, now and through time.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use codash_analytics::{exposure_summary, nav_history, portfolio_summary};
+use codash_analytics::{exposure_summary, metrics, nav_history, portfolio_summary, report};
 use codash_domain::Scope;
 
 use super::error::ApiError;
@@ -37,4 +37,22 @@ pub async fn exposure(
 ) -> Result<Response, ApiError> {
     caller.require(Scope::ReadLive)?;
     Ok(success(StatusCode::OK, exposure_summary::answer(&app.ctx(&caller), query).await?))
+}
+
+pub async fn report(
+    State(app): State<App>,
+    caller: Caller,
+    Params(query): Params<report::Query>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadSummary)?;
+    Ok(success(StatusCode::OK, report::answer(&app.ctx(&caller), query).await?))
+}
+
+pub async fn metrics(
+    State(app): State<App>,
+    caller: Caller,
+    Params(query): Params<metrics::Query>,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadLive)?;
+    Ok(success(StatusCode::OK, metrics::answer(&app.ctx(&caller), query).await?))
 }

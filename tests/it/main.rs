@@ -11,6 +11,7 @@ mod grafana;
 mod harness;
 mod ingest;
 mod meters;
+mod metrics;
 mod oracle;
 mod parity;
 mod postgres;

@@ -508,6 +508,8 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
         get("/api/portfolio", Key(Scope::ReadLive)),
         get("/api/portfolio/history", Key(Scope::ReadLive)),
         get("/api/portfolio/exposure-summary", Key(Scope::ReadLive)),
+        get("/api/portfolio/report", Key(Scope::ReadSummary)),
+        get("/api/metrics", Key(Scope::ReadLive)),
         get("/api/trades", Key(Scope::ReadRaw)),
         get("/api/trade-events", Key(Scope::ReadRaw)),
         get("/api/trade-events/activity-summary", Key(Scope::ReadRaw)),

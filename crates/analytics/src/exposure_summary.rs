@@ -146,7 +146,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     Ok(compose(summarize(&ids, &navs, ctx.now), &nav_of, positions, &selection, limit))
 }
 
-fn compose(
+pub(crate) fn compose(
     summary: portfolio_summary::Answer,
     nav_of: &BTreeMap<AccountId, Usd>,
     positions: Vec<StoredPosition>,

@@ -7,9 +7,10 @@
 //! Questions: [`list_accounts`], [`portfolio_summary`], [`nav_history`], [`activity_summary`],
 //! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`]; of REST alone:
 //! [`exposure_summary`], [`pnl_summary`], [`pnl_query`], [`pnl_buckets`], [`account_forensics`],
-//! [`risk_timeline`], and those of the tools with a postmortem's window in [`forensics`]; and [`mod@export`],
-//! which gives rows and no sums. Of charts alone, as flat rows: [`nav_series`], [`sum_series`], [`event_table`],
-//! [`position_table`], [`data_quality`], [`annotations`], [`symbols`]; what they share is in [`series`].
+//! [`risk_timeline`], [`mod@metrics`], [`report`], and those of the tools with a postmortem's window in
+//! [`forensics`]; and [`mod@export`], which gives rows and no sums. Of charts alone, as flat rows:
+//! [`nav_series`], [`sum_series`], [`event_table`], [`position_table`], [`data_quality`], [`annotations`],
+//! [`symbols`]; what they share is in [`series`].
 
 pub mod account_forensics;
 pub mod activity_summary;
@@ -25,6 +26,7 @@ pub mod forensics;
 pub mod input;
 pub mod largest_losses;
 pub mod list_accounts;
+pub mod metrics;
 pub mod moment;
 pub mod nav_history;
 pub mod nav_series;
@@ -35,6 +37,7 @@ pub mod pnl_summary;
 pub mod portfolio_summary;
 pub mod position_table;
 pub mod provenance;
+pub mod report;
 pub mod risk_timeline;
 pub mod select;
 pub mod series;

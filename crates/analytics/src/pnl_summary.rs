@@ -154,8 +154,8 @@ pub(crate) fn days(groups: &[GroupSums]) -> Days {
     }
 }
 
-/// The symbols with the greatest positive `worth` of their net.
-fn extremes(sums: &[(Option<Symbol>, Sums)], worth: fn(Usd) -> Usd) -> Vec<SymbolTotals> {
+/// The symbols with the greatest positive `worth` of their net, at most [`TOP`].
+pub(crate) fn extremes(sums: &[(Option<Symbol>, Sums)], worth: fn(Usd) -> Usd) -> Vec<SymbolTotals> {
     let mut all: Vec<&(Option<Symbol>, Sums)> = sums.iter().filter(|(_, s)| worth(net(s)) > Usd::ZERO).collect();
     all.sort_by(|a, b| worth(net(&b.1)).cmp(&worth(net(&a.1))).then_with(|| a.0.cmp(&b.0)));
     all.truncate(TOP);

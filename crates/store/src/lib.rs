@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod meters;
 pub mod migrations;
 pub mod nav;
+pub mod performance;
 pub mod positions;
 pub mod restatements;
 pub mod rollups;
