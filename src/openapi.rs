@@ -1,9 +1,11 @@
 //! The REST contract, printed from the types that are read and written: OpenAPI 3.1 in YAML.
 //!
 //! `openapi.yaml` in the repository is what [`yaml`] prints; a test compares them. To add a route:
-//! an entry in [`paths`], of a dataset for dashboards in `openapi/grafana.rs`.
+//! an entry in [`paths`], of accounts and groups in `openapi/manage.rs`, of a dataset for dashboards in
+//! `openapi/grafana.rs`.
 
 mod grafana;
+mod manage;
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -11,16 +13,16 @@ use std::sync::LazyLock;
 use codash_analytics::input::{input_schema, output_schema};
 use codash_analytics::select::EchoedWindow;
 use codash_analytics::{
-    account_forensics, activity_summary, cash_flows, export, exposure_summary, forensics, largest_losses,
-    list_accounts, metrics, nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, report,
-    risk_timeline, trade_events,
+    account_forensics, activity_summary, cash_flows, export, exposure_summary, forensics, largest_losses, metrics,
+    nav_history, pnl_buckets, pnl_by_symbol, pnl_query, pnl_summary, portfolio_summary, report, risk_timeline,
+    trade_events,
 };
 use codash_domain::Scope;
 use codash_store::exports::Table;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use crate::rest::{Success, accounts, agents, ai_keys, health, status, venues};
+use crate::rest::{Success, agents, ai_keys, health, status, venues};
 
 /// The document as text, made once.
 pub fn yaml() -> &'static str {
@@ -55,11 +57,12 @@ pub fn document() -> Value {
 }
 
 fn all_paths() -> Value {
-    let mut all = paths();
-    if let (Some(all), Value::Object(datasets)) = (all.as_object_mut(), grafana::paths()) {
-        all.extend(datasets);
-    }
-    all
+    let families = [paths(), manage::paths(), grafana::paths()];
+    let entries = families.into_iter().flat_map(|family| match family {
+        Value::Object(entries) => entries,
+        _ => Map::new(),
+    });
+    entries.collect::<Map<_, _>>().into()
 }
 
 fn paths() -> Value {
@@ -73,24 +76,6 @@ fn paths() -> Value {
             "responses": with_errors(&[("201", answer::<Success<agents::Registered>>("The workspace and its key", &[]))],
                 &["400", "408", "413", "415", "429", "500", "504"]),
         }},
-        "/api/accounts": {
-            "get": {
-                "operationId": "listAccounts",
-                "summary": "List the accounts that this key can see",
-                "description": scope(Scope::ReadSummary),
-                "responses": guarded::<Success<list_accounts::Answer>>("200", "The accounts", &[]),
-            },
-            "post": {
-                "operationId": "attachAccount",
-                "summary": "Attach an exchange account or a wallet",
-                "description": format!("{} The key must be read-only at the venue: one that can trade or withdraw is \
-                    refused with code key_too_powerful and the rights to remove. A venue that does not answer is a 504 \
-                    with code venue_unavailable.", scope(Scope::WriteAccounts)),
-                "requestBody": body::<accounts::Attach>(),
-                "responses": guarded::<Success<list_accounts::Account>>("201", "The account, not yet read",
-                    &["400", "408", "409", "413", "415"]),
-            },
-        },
         "/api/settings/ai-keys": { "post": {
             "operationId": "putAiKey",
             "summary": "Add or replace the key of an AI provider",
@@ -114,8 +99,8 @@ fn paths() -> Value {
             "parameters": parameters::<cash_flows::Query>(),
             "responses": guarded::<Success<cash_flows::Answer>>("200", "A page of cash flows", &["400", "404"]),
         }},
-        "/api/portfolio": question::<portfolio_summary::Query, portfolio_summary::Answer>("getPortfolio", "What the portfolio is worth and how exposed it is, now", scope(Scope::ReadLive), "Sums over the accounts"),
-        "/api/portfolio/history": question::<nav_history::Query, nav_history::Answer>("getPortfolioHistory", "NAV and exposure through time, by the hour", scope(Scope::ReadLive), "At most 1500 points, oldest first"),
+        "/api/portfolio": question::<portfolio_summary::RestQuery, portfolio_summary::Answer>("getPortfolio", "What the portfolio is worth and how exposed it is, now", scope(Scope::ReadLive), "Sums over the accounts"),
+        "/api/portfolio/history": question::<nav_history::RestQuery, nav_history::Answer>("getPortfolioHistory", "NAV and exposure through time, by the hour", scope(Scope::ReadLive), "At most 1500 points, oldest first"),
         "/api/portfolio/exposure-summary": question::<exposure_summary::Query, exposure_summary::Answer>("getExposureSummary", "Exposure and position risk, now", scope(Scope::ReadLive), "Sums by symbol and account, and the largest positions"),
         "/api/portfolio/report": question::<report::Query, report::Answer>("getPortfolioReport", "Everything that an agent needs to tell how the portfolio stands, in one call", more(Scope::ReadSummary, REPORT), "Parts of one snapshot, each with its window"),
         "/api/metrics": question::<metrics::Query, metrics::Answer>("getMetrics", "Returns, risk and what was earned, over rolling windows of whole days", more(Scope::ReadLive, METRICS), "Figures of every window"),
@@ -360,13 +345,14 @@ fn with_errors(answers: &[(&str, Value)], errors: &[&str]) -> Value {
     responses.into()
 }
 
-const ERRORS: [(&str, &str); 11] = [
+const ERRORS: [(&str, &str); 12] = [
     ("400", "Invalid query string or request body"),
     ("401", "Missing, invalid, revoked, or expired API key"),
     ("403", "Blocked by scope, IP allowlist, account visibility, or Origin"),
     ("404", "Resource not found"),
     ("408", "The request body took too long to arrive"),
-    ("409", "It exists already"),
+    ("409", "It exists already, or is not in a state for this"),
+    ("412", "It was changed meanwhile: read it again"),
     ("413", "The request body is too large"),
     ("415", "The request body is not JSON, or compressed"),
     ("429", "Rate limit exceeded: wait as long as Retry-After says"),

@@ -188,14 +188,14 @@ fn allow_page(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     let fixed = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, x-api-key, content-type, x-request-id, traceparent, mcp-protocol-version, mcp-method, mcp-name",
+            "authorization, x-api-key, content-type, x-request-id, traceparent, if-match, idempotency-key, mcp-protocol-version, mcp-method, mcp-name",
         ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "x-request-id, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
+            "x-request-id, retry-after, etag, idempotency-replayed, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ];

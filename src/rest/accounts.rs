@@ -1,14 +1,15 @@
-//! `/api/accounts`: which accounts there are, and attaching one.
+//! `/api/accounts`: which accounts there are, and attaching one. What owners do to them: `manage`.
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use codash_analytics::list_accounts;
 use codash_collector::error::VenueError;
 use codash_collector::venues::{Attestation, Credentials, Needs, connect, definition};
-use codash_domain::{AccountId, Scope, Standing, Venue, text};
+use codash_domain::{AccountId, PortfolioId, Scope, Standing, Unfit, Venue, text};
+use codash_store::accounts::Account;
 use codash_store::{Credential, NewAccount};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -17,8 +18,10 @@ use serde_json::json;
 use validator::{Validate, ValidationError};
 
 use super::error::ApiError;
-use super::extract::{Json, LONGEST_NAME, fault, visible_name};
-use super::success;
+use super::extract::{self, LONGEST_NAME, NoParams, Params, fault, visible_name};
+use super::idempotency::{self, Attempt, Creating, Start};
+use super::versions::tagged;
+use super::{Success, success};
 use crate::app::App;
 use crate::auth::Caller;
 
@@ -30,10 +33,30 @@ const LONGEST_SECRET: usize = 8192;
 const MOST_TAGS: usize = 20;
 const LONGEST_TAG: usize = 50;
 
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Params(query): Params<list_accounts::RestQuery>,
+) -> Result<Response, ApiError> {
     caller.require(Scope::ReadSummary)?;
-    let answer = list_accounts::answer(&app.ctx(&caller), list_accounts::Query::default()).await?;
-    Ok(success(StatusCode::OK, answer))
+    Ok(success(StatusCode::OK, list_accounts::listed(&app.ctx(&caller), query).await?))
+}
+
+pub async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _: NoParams,
+) -> Result<Response, ApiError> {
+    caller.require(Scope::ReadSummary)?;
+    let account = app.store.read(&caller.grant).account(extract::id(&id)?).await?;
+    Ok(shown(StatusCode::OK, account))
+}
+
+/// An account with its entity tag.
+pub fn shown(status: StatusCode, account: Account) -> Response {
+    let version = account.version;
+    tagged(version, success(status, list_accounts::Account::from(account)))
 }
 
 /// An exchange account (`venue`, `apiKey`, `apiSecret`) or a wallet (`venue`, `walletAddress`). The
@@ -67,9 +90,18 @@ pub struct Attach {
     #[serde(default)]
     #[validate(length(max = 20), custom(function = "visible_tags"))]
     pub tags: Vec<String>,
+    /// The portfolio group to put it in.
+    #[serde(default, deserialize_with = "codash_analytics::input::present")]
+    pub portfolio_id: Option<PortfolioId>,
 }
 
-pub async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<Attach>) -> Result<Response, ApiError> {
+/// The same request under the same `Idempotency-Key` is answered once more with what it created.
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    _: NoParams,
+    Creating { wanted, once }: Creating<Attach>,
+) -> Result<Response, ApiError> {
     caller.require(Scope::WriteAccounts)?;
     if caller.grant.accounts.is_some() {
         return Err(ApiError::new(
@@ -78,26 +110,43 @@ pub async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<A
             "the API key is limited to certain accounts: attaching one needs a key without an account allowlist",
         ));
     }
-    let (credential, credentials) = credentials(&wanted)?;
-    let (streams, standing) = attest(&app, wanted.venue, credentials).await?;
+    let attempt = match idempotency::begin(&app, &caller, once).await? {
+        Start::Go(attempt) => attempt,
+        Start::Answered(response) => return Ok(response),
+    };
+    let made = attach(&app, &caller, &wanted, attempt.as_ref()).await;
+    idempotency::settle(&app, &caller, attempt, made).await
+}
+
+async fn attach(app: &App, caller: &Caller, wanted: &Attach, attempt: Option<&Attempt>) -> Result<Response, ApiError> {
+    let (credential, credentials) = credentials(wanted)?;
+    let (streams, standing) = attest(app, wanted.venue, credentials).await?;
     let account = NewAccount {
         id: AccountId::from_random(app.random()?),
         name: text::clean(&wanted.name, LONGEST_NAME),
         venue: wanted.venue,
         credential,
-        tags: wanted.tags.iter().map(|tag| text::clean(tag, LONGEST_TAG)).collect(),
+        tags: clean_tags(&wanted.tags),
         streams,
         standing,
         now: app.clock.now(),
     };
-    let created = app.store.create_account(caller.grant.workspace, &account).await.map_err(already_attached)?;
+    let reply = |account: &Account| idempotency::text(&Success::of(list_accounts::Account::from(account.clone())));
+    let keep = attempt.map(|attempt| attempt.keep(&reply));
+    let workspace = caller.grant.workspace;
+    let created = app.store.attach_account(workspace, &account, wanted.portfolio_id, keep.as_ref()).await;
+    let created = created.map_err(not_attached)?;
     tracing::info!(account.id = %created.id, venue.name = %created.venue, "an account was attached");
-    Ok(success(StatusCode::CREATED, list_accounts::Account::from(created)))
+    Ok(shown(StatusCode::CREATED, created))
+}
+
+pub fn clean_tags(tags: &[String]) -> Vec<String> {
+    tags.iter().map(|tag| text::clean(tag, LONGEST_TAG)).collect()
 }
 
 /// Asks the venue what the credentials may do. Its streams come back when that is reading, and
 /// nothing else.
-async fn attest(app: &App, venue: Venue, credentials: Credentials) -> Result<(Vec<String>, Standing), ApiError> {
+pub async fn attest(app: &App, venue: Venue, credentials: Credentials) -> Result<(Vec<String>, Standing), ApiError> {
     let account = connect(&app.venues, venue, credentials).map_err(|error| venue_failed(venue, error))?;
     let attested = tokio::time::timeout(ATTEST_DEADLINE, account.attest())
         .await
@@ -149,8 +198,12 @@ fn unavailable(venue: Venue, after: Option<Duration>, error: VenueError) -> ApiE
         .caused_by(error)
 }
 
-fn already_attached(error: codash_store::Error) -> ApiError {
+/// Why the store did not take the account, or the credential.
+pub fn not_attached(error: codash_store::Error) -> ApiError {
     match error {
+        codash_store::Error::Unfit(Unfit::NoGroup) => {
+            ApiError::invalid_field("portfolioId", "is no group that GET /api/portfolios returns")
+        }
         codash_store::Error::Conflict { .. } => {
             ApiError::conflict("an account with these credentials is attached already")
         }
@@ -160,7 +213,7 @@ fn already_attached(error: codash_store::Error) -> ApiError {
 
 /// The same credentials twice: as the store seals them, and as the venue is asked with them. Fields
 /// of the other kind of account are refused, not ignored.
-fn credentials(wanted: &Attach) -> Result<(Credential, Credentials), ApiError> {
+pub fn credentials(wanted: &Attach) -> Result<(Credential, Credentials), ApiError> {
     let venue = wanted.venue;
     let Some(definition) = definition(venue) else {
         return Err(ApiError::invalid_field("venue", "is not collected from yet"));
@@ -244,7 +297,7 @@ fn wallet(wanted: &Attach) -> Result<String, ApiError> {
     if is_address { Ok(address) } else { Err(ApiError::invalid_field(field, "must be 0x and 40 hexadecimal digits")) }
 }
 
-fn visible_tags(tags: &[String]) -> Result<(), ValidationError> {
+pub fn visible_tags(tags: &[String]) -> Result<(), ValidationError> {
     let is_good = |tag: &String| (1..=LONGEST_TAG).contains(&text::clean(tag, usize::MAX).chars().count());
     if tags.len() <= MOST_TAGS && tags.iter().all(is_good) {
         Ok(())
@@ -254,7 +307,7 @@ fn visible_tags(tags: &[String]) -> Result<(), ValidationError> {
 }
 
 /// A wrong type is told without repeating what was sent.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     let text = String::deserialize(deserializer).map_err(|_| serde::de::Error::custom("expected a string"))?;
     Ok(Some(text.into()))
 }

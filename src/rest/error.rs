@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use codash_analytics::input::Invalid;
-use codash_domain::Scope;
+use codash_domain::{AccountId, Scope};
 use serde_json::{Value, json};
 
 use crate::limits::Standing;
@@ -170,6 +170,21 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
+    /// Somebody else's write came between.
+    fn stale(version: i64) -> Self {
+        let message = "it was changed meanwhile: read it again, and send the ETag of what you read as If-Match";
+        Self::new(StatusCode::PRECONDITION_FAILED, "version_conflict", message)
+            .with_details(json!({ "version": version }))
+    }
+
+    fn removed(account: AccountId) -> Self {
+        let message = format!(
+            "account {account} was removed, and its history kept: bring it back with PUT /api/accounts/{account}/credentials, \
+             or erase its history with DELETE /api/accounts/{account}?history=delete"
+        );
+        Self::new(StatusCode::CONFLICT, "account_removed", message).with_details(json!({ "accountId": account }))
+    }
+
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed on our side: retry once")
     }
@@ -249,6 +264,25 @@ impl From<codash_store::Error> for ApiError {
             codash_store::Error::Timeout => Self::deadline_exceeded().caused_by(error),
             codash_store::Error::Conflict { .. } => Self::conflict("this exists already"),
             codash_store::Error::NotFound => Self::not_found(),
+            codash_store::Error::Stale { version } => Self::stale(version),
+            codash_store::Error::Unfit(unfit) => Self::invalid_request(unfit.to_string()),
+            codash_store::Error::NotWholly => Self::new(
+                StatusCode::FORBIDDEN,
+                "portfolio_not_allowed",
+                "the API key is limited to certain accounts, and this would change groups that others may be in: use a \
+                 key without an account allowlist",
+            ),
+            codash_store::Error::Removed { account } => Self::removed(account),
+            codash_store::Error::Paused => Self::new(
+                StatusCode::CONFLICT,
+                "account_paused",
+                "the account is paused: resume it first, with isActive true",
+            ),
+            codash_store::Error::AnotherAccount => Self::new(
+                StatusCode::CONFLICT,
+                "another_account",
+                "these credentials are of another account: attach it as one of its own with POST /api/accounts",
+            ),
             _ => Self::internal().caused_by(error),
         }
     }
@@ -258,8 +292,8 @@ impl From<codash_analytics::Error> for ApiError {
     fn from(error: codash_analytics::Error) -> Self {
         match error {
             codash_analytics::Error::Rule(rule) => {
-                // The contract's status of an account that the key may not see, or that does not exist.
-                let is_hidden = rule.code == "unknown_account";
+                // The contract's status of an account (or a group) that the key may not see, or that does not exist.
+                let is_hidden = matches!(rule.code, "unknown_account" | "unknown_portfolio");
                 let status = if is_hidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
                 Self::new(status, rule.code, rule.message).with_details(rule.details)
             }

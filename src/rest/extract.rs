@@ -26,10 +26,7 @@ impl<T: DeserializeOwned + Validate, S: Send + Sync> FromRequest<S> for Json<T> 
         if !is_json(request.headers()) {
             return Err(ApiError::unsupported_media_type("the body must be application/json"));
         }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|_| ApiError::invalid_request("the body could not be read"))?;
-        read(&bytes).map(Self)
+        read(&body(request, state).await?.1).map(Self)
     }
 }
 
@@ -45,6 +42,9 @@ impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestPar
         read_pairs(&pairs(parts)?, &input::input_schema::<T>()).map(Self)
     }
 }
+
+/// Of a route that takes no arguments in its query string: any is refused.
+pub type NoParams = Params<codash_analytics::list_accounts::Query>;
 
 /// The names and values of the query string, in its order.
 pub fn pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
@@ -127,7 +127,39 @@ fn arguments(pairs: &[(String, String)], schema: &Value) -> Result<Value, ApiErr
     Ok(arguments.into())
 }
 
-fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
+/// A JSON body that may be left out, which is as good as an empty object.
+#[derive(Debug)]
+pub struct MaybeJson<T>(pub T);
+
+impl<T: DeserializeOwned + Validate, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (kind_is_json, bytes) = body(request, state).await?;
+        if bytes.is_empty() {
+            return read(b"{}").map(Self);
+        }
+        if !kind_is_json {
+            return Err(ApiError::unsupported_media_type("the body must be application/json"));
+        }
+        read(&bytes).map(Self)
+    }
+}
+
+/// The id in a path; what is none is not found.
+pub fn id<T: std::str::FromStr>(text: &str) -> Result<T, ApiError> {
+    text.parse().map_err(|_| ApiError::not_found())
+}
+
+/// Whether the body says that it is JSON, and the body.
+pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<(bool, Bytes), ApiError> {
+    let is_json = is_json(request.headers());
+    let bytes = Bytes::from_request(request, state).await;
+    Ok((is_json, bytes.map_err(|_| ApiError::invalid_request("the body could not be read"))?))
+}
+
+/// A body as what it is to be, or its faults.
+pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_json::from_slice(bytes).map_err(|e| {
         ApiError::invalid_request(format!("the body is not readable JSON (line {}, column {})", e.line(), e.column()))
     })?;

@@ -14,17 +14,21 @@ pub mod extract;
 pub mod forensics;
 pub mod grafana;
 pub mod health;
+pub mod idempotency;
+pub mod manage;
 pub mod pnl_analysis;
 pub mod portfolio;
+pub mod portfolios;
 pub mod status;
 pub mod trades;
 pub mod venues;
+pub mod versions;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use serde::Serialize;
 use serde_json::json;
 
@@ -39,6 +43,11 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/health/ready", get(health::ready))
         .route("/api/agents/register", agents::route(app))
         .route("/api/accounts", get(accounts::list).post(accounts::create))
+        .route("/api/accounts/{id}", get(accounts::one).patch(manage::change).delete(manage::remove))
+        .route("/api/accounts/{id}/sync", post(manage::sync))
+        .route("/api/accounts/{id}/credentials", put(manage::replace))
+        .route("/api/portfolios", get(portfolios::list).post(portfolios::create))
+        .route("/api/portfolios/{id}", get(portfolios::one).patch(portfolios::change).delete(portfolios::remove))
         .route("/api/settings/ai-keys", post(ai_keys::put))
         .route("/api/settings/ai-keys/{provider}", delete(ai_keys::remove))
         .route("/api/cash-flows", get(cash_flows::list))

@@ -15,19 +15,19 @@ use crate::auth::Caller;
 pub async fn now(
     State(app): State<App>,
     caller: Caller,
-    Params(query): Params<portfolio_summary::Query>,
+    Params(query): Params<portfolio_summary::RestQuery>,
 ) -> Result<Response, ApiError> {
     caller.require(Scope::ReadLive)?;
-    Ok(success(StatusCode::OK, portfolio_summary::answer(&app.ctx(&caller), query).await?))
+    Ok(success(StatusCode::OK, portfolio_summary::asked(&app.ctx(&caller), query).await?))
 }
 
 pub async fn history(
     State(app): State<App>,
     caller: Caller,
-    Params(query): Params<nav_history::Query>,
+    Params(query): Params<nav_history::RestQuery>,
 ) -> Result<Response, ApiError> {
     caller.require(Scope::ReadLive)?;
-    Ok(success(StatusCode::OK, nav_history::answer(&app.ctx(&caller), query).await?))
+    Ok(success(StatusCode::OK, nav_history::asked(&app.ctx(&caller), query).await?))
 }
 
 pub async fn exposure(

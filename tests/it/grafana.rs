@@ -13,12 +13,16 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, World};
 use crate::ingest::fill;
-use crate::rest::{data, get, number, sum, world};
+use crate::manage::{group, put_in};
+use crate::rest::{data, get, number, send, sum, world};
 use crate::tenants::now;
 
 /// What dashboards ask for, in a world that has something of everything.
 async fn seeded() -> World {
-    let (world, main, _) = world().await;
+    let (world, main, other) = world().await;
+    let desk = group(&world.agent(), "Desk", None).await;
+    put_in(&world.agent(), main, &desk).await;
+    put_in(&world.agent(), other, &desk).await;
     // The venue states one of its records anew.
     for pnl in [5, 6] {
         let events = vec![fill(30_000, -3 * 86_400, pnl)];
@@ -319,6 +323,63 @@ async fn venues_filter_to_their_accounts_and_never_to_all() {
     }
     let (status, reply) = get(&agent, "/api/grafana/pnl?venues=mtgox").await;
     assert_eq!((status, &reply["code"]), (400, &json!("invalid_request")));
+}
+
+#[tokio::test]
+async fn portfolios_filter_to_the_accounts_in_and_below_them_and_never_to_all() {
+    let (world, main, other) = world().await;
+    let agent = world.agent();
+    let desk = group(&agent, "Desk", None).await;
+    let arb = group(&agent, "Arb", Some(&desk)).await;
+    let empty = group(&agent, "Empty", None).await;
+    put_in(&agent, main, &arb).await;
+    for path in ["pnl?by=symbol", "nav?", "drawdown?", "positions?", "events?limit=5", "variables/account?"] {
+        let own = rows(&agent, &format!("/api/grafana/{path}&accountIds={main}")).await;
+        assert!(!own.is_empty(), "{path}");
+        for filter in [format!("portfolioIds={desk}"), format!("portfolioIds={arb},{empty}&accountIds={main},{other}")]
+        {
+            assert_eq!(rows(&agent, &format!("/api/grafana/{path}&{filter}")).await, own, "{path} {filter}");
+        }
+        for filter in [format!("portfolioIds={empty}"), format!("portfolioIds={desk}&accountIds={other}")] {
+            assert!(rows(&agent, &format!("/api/grafana/{path}&{filter}")).await.is_empty(), "{path} {filter}");
+        }
+    }
+    let choices = rows(&agent, "/api/grafana/variables/portfolio").await;
+    assert_eq!(choices.iter().map(|row| text(&row["text"])).collect::<Vec<_>>(), ["Arb", "Desk", "Empty"]);
+    let (status, reply) = get(&agent, &format!("/api/grafana/pnl?portfolioIds={main}")).await;
+    assert_eq!((status, &reply["code"]), (403, &json!("unknown_portfolio")));
+}
+
+#[tokio::test]
+async fn a_removed_account_is_in_the_past_of_charts_and_in_no_present() {
+    let (world, main, other) = world().await;
+    let agent = world.agent();
+    let past = ["pnl?by=account", "events?limit=1000"];
+    let present = ["positions?", "exposure?by=account", "account-status?", "collector-lag?", "variables/account?"];
+    let mut before = Vec::new();
+    for path in past {
+        before.push(rows(&agent, &format!("/api/grafana/{path}")).await);
+    }
+    for path in present {
+        assert!(json!(rows(&agent, &format!("/api/grafana/{path}")).await).to_string().contains(&main.to_string()));
+    }
+    let (status, _) = send(agent.request(Method::DELETE, &format!("/api/accounts/{main}"))).await;
+    assert_eq!(status, 200);
+    for (path, before) in past.into_iter().zip(before) {
+        assert_eq!(rows(&agent, &format!("/api/grafana/{path}")).await, before, "{path}");
+    }
+    for path in present {
+        let shown = json!(rows(&agent, &format!("/api/grafana/{path}")).await).to_string();
+        assert!(!shown.contains(&main.to_string()) && shown.contains(&other.to_string()), "{path}: {shown}");
+    }
+    let days = rows(&agent, "/api/grafana/nav?intervalMs=86400000").await;
+    let deepest = rows(&agent, "/api/grafana/drawdown?intervalMs=86400000").await;
+    let alone = rows(&agent, &format!("/api/grafana/nav?intervalMs=86400000&accountIds={other}")).await;
+    assert_eq!(days.last().unwrap()["navUsd"], alone.last().unwrap()["navUsd"]);
+    assert_eq!(deepest.last().unwrap()["navUsd"], alone.last().unwrap()["navUsd"]);
+    let report = data(&agent, "/api/portfolio/report").await;
+    assert_eq!(report["accounts"].as_array().unwrap().len(), 1);
+    assert_eq!(report["worth"]["navUsd"].to_string(), data(&agent, "/api/portfolio").await["navUsd"].to_string());
 }
 
 #[tokio::test]

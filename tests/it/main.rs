@@ -10,6 +10,7 @@ mod golden;
 mod grafana;
 mod harness;
 mod ingest;
+mod manage;
 mod meters;
 mod metrics;
 mod oracle;

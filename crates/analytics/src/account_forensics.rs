@@ -18,7 +18,7 @@ use crate::largest_losses;
 use crate::pnl_query::{Dimension, groups, total};
 use crate::pnl_summary::{Days, TypeTotals, by_event_type, days};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, short_strings};
+use crate::select::{self, EchoedWindow, Wanted, short_strings};
 use crate::{Ctx, Error};
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -32,6 +32,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Timestamp>,
@@ -56,7 +60,8 @@ pub struct Answer {
     pub totals: Totals,
     /// The single event of the window that lost most; null when none lost.
     pub largest_loss: Option<largest_losses::Row>,
-    /// Every selected account, also those in which nothing happened; lowest net PnL first.
+    /// Every selected account, also those in which nothing happened, but for those that were removed before
+    /// the window; lowest net PnL first.
     pub accounts: Vec<AccountSummary>,
     pub provenance: Provenance,
 }
@@ -90,8 +95,12 @@ pub struct NavSpan {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted = Wanted {
+        account_id: query.account_id.as_deref(),
+        account_ids: query.account_ids.as_deref(),
+        portfolio_id: query.portfolio_id.as_deref(),
+    };
+    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
     let (window, defaulted) = resolve(query.from, query.to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), None);
     let by_type = groups(&mut session, &[Dimension::Account, Dimension::EventType], &filter).await?;
@@ -113,6 +122,11 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
             summary(account, &of(&by_type), &of(&by_day), &hours)
         })
         .collect();
+    let is_of_window = |id: AccountId| {
+        let removed_at = selection.accounts.iter().find(|a| a.id == id).and_then(|a| a.removed_at);
+        removed_at.is_none_or(|at| at >= window.from)
+    };
+    accounts.retain(|account| account.totals.event_count > 0 || is_of_window(account.account_id));
     accounts.sort_by_key(|account| account.totals.net_pnl_usd);
     let provenance =
         Provenance::of_events(ctx.now, AppliedFilters::new(&selection, &filter), totals.unpriced_count, coverage);

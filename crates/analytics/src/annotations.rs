@@ -13,7 +13,7 @@ use crate::input::present;
 use crate::moment::Instant;
 use crate::provenance::Gap;
 use crate::select::short_strings;
-use crate::series::{self, bounded};
+use crate::series::{self, Of, bounded};
 use crate::trade_events::Row;
 use crate::{Ctx, Error};
 
@@ -37,6 +37,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// Up to 100 symbols, of which forced closes are shown. Gaps and restatements are of accounts.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
@@ -45,6 +49,16 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 3))]
     pub kinds: Option<Vec<Kind>>,
+}
+
+impl Query {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,15 +85,17 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Annotation>, Erro
     let wants = |kind: Kind| query.kinds.as_ref().is_none_or(|kinds| kinds.is_empty() || kinds.contains(&kind));
     let mut annotations: Vec<Annotation> = Vec::new();
     if wants(Kind::ForcedClose) {
-        let Query { from, to, account_ids, venues, symbols, .. } = query.clone();
-        let rows = event_table::answer(ctx, ForcedQuery { from, to, account_ids, venues, symbols, limit: None }.into())
-            .await?;
+        let Query { from, to, account_ids, venues, portfolio_ids, symbols, .. } = query.clone();
+        let rows = event_table::answer(
+            ctx,
+            ForcedQuery { from, to, account_ids, venues, portfolio_ids, symbols, limit: None }.into(),
+        )
+        .await?;
         annotations.extend(bounded(rows, MOST)?.into_iter().map(forced_close));
     }
     if wants(Kind::CoverageGap) || wants(Kind::Restatement) {
         let mut session = ctx.store.read(ctx.grant).begin().await?;
-        let selection =
-            series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+        let selection = series::accounts(&mut session, ctx, query.of()).await?;
         let window = series::window(query.from, query.to, ctx)?;
         if wants(Kind::CoverageGap) {
             let (past, streams) = streams(&mut session, &selection, window, ctx.now).await?;

@@ -13,7 +13,7 @@ use crate::input::present;
 use crate::moment::Instant;
 use crate::provenance::{Gap, gaps_of};
 use crate::select::{Number, Selection, short_strings};
-use crate::series::{self, MOST_ROWS, bounded};
+use crate::series::{self, MOST_ROWS, Of, bounded};
 use crate::{Ctx, Error};
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -27,6 +27,20 @@ pub struct AccountsQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
+}
+
+impl AccountsQuery {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -46,9 +60,23 @@ pub struct CoverageQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// What makes a row: a stream of an account, or a gap in one.
     #[serde(default)]
     pub by: CoverageRows,
+}
+
+impl CoverageQuery {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -94,7 +122,7 @@ pub struct Covered {
 /// The accounts, oldest first.
 pub async fn accounts(ctx: &Ctx<'_>, query: AccountsQuery) -> Result<Vec<Account>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+    let selection = series::present(&mut session, ctx, query.of()).await?;
     session.finish().await?;
     Ok(selection.accounts)
 }
@@ -102,7 +130,7 @@ pub async fn accounts(ctx: &Ctx<'_>, query: AccountsQuery) -> Result<Vec<Account
 /// Every stream of the accounts.
 pub async fn lags(ctx: &Ctx<'_>, query: AccountsQuery) -> Result<Vec<StreamLag>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+    let selection = series::present(&mut session, ctx, query.of()).await?;
     let states = session.stream_states(&selection.ids()).await?;
     session.finish().await?;
     let lag = |at: Timestamp| (ctx.now.millis() - at.millis()).max(0) / 1000;
@@ -163,7 +191,7 @@ pub(crate) async fn streams(
 
 async fn read(ctx: &Ctx<'_>, query: CoverageQuery) -> Result<(Selection, Window, Vec<StreamCoverage>), Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+    let selection = series::accounts(&mut session, ctx, query.of()).await?;
     let window = series::window(query.from, query.to, ctx)?;
     let (past, streams) = streams(&mut session, &selection, window, ctx.now).await?;
     session.finish().await?;

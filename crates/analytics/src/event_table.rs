@@ -10,8 +10,9 @@ use crate::forensics::FORCED;
 use crate::input::{present, whole};
 use crate::moment::Instant;
 use crate::select::short_strings;
+use crate::series::{self, Of};
 use crate::trade_events::{self, Row};
-use crate::{Ctx, Error, Rule, series};
+use crate::{Ctx, Error, Rule};
 
 /// More events than this are refused, unless the caller asked for the newest alone.
 const MOST_EVENTS: i64 = 10_000;
@@ -33,6 +34,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
@@ -45,6 +50,16 @@ pub struct Query {
     #[serde(default, deserialize_with = "whole")]
     #[validate(range(min = 1, max = 10000))]
     pub limit: Option<i64>,
+}
+
+impl Query {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 /// Liquidations, ADL and system closes.
@@ -65,6 +80,10 @@ pub struct ForcedQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
@@ -77,15 +96,15 @@ pub struct ForcedQuery {
 
 impl From<ForcedQuery> for Query {
     fn from(query: ForcedQuery) -> Self {
-        let ForcedQuery { from, to, account_ids, venues, symbols, limit } = query;
-        Self { from, to, account_ids, venues, symbols, event_types: Some(FORCED.to_vec()), limit }
+        let ForcedQuery { from, to, account_ids, venues, portfolio_ids, symbols, limit } = query;
+        Self { from, to, account_ids, venues, portfolio_ids, symbols, event_types: Some(FORCED.to_vec()), limit }
     }
 }
 
 /// Newest first.
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Row>, Error> {
     let window = series::window(query.from, query.to, ctx)?;
-    let Some(account_ids) = series::account_ids(ctx, query.account_ids, query.venues.as_deref()).await? else {
+    let Some(account_ids) = series::account_ids(ctx, query.of()).await? else {
         return Ok(Vec::new());
     };
     let asked = trade_events::Query {

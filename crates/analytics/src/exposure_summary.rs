@@ -10,7 +10,7 @@ use validator::Validate;
 
 use crate::input::{present, whole};
 use crate::portfolio_summary::{self, Provenance, summarize};
-use crate::select::{self, Number, Selection, percent, short_strings};
+use crate::select::{self, Number, Selection, Wanted, percent, short_strings};
 use crate::{Ctx, Error};
 
 fn default_limit() -> Option<i64> {
@@ -28,6 +28,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Most positions listed.
     #[serde(default = "default_limit", deserialize_with = "whole")]
     #[validate(range(min = 1, max = 1000))]
@@ -135,8 +139,12 @@ impl Sides {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted = Wanted {
+        account_id: query.account_id.as_deref(),
+        account_ids: query.account_ids.as_deref(),
+        portfolio_id: query.portfolio_id.as_deref(),
+    };
+    let selection = select::present(&mut session, ctx.grant, wanted).await?;
     let ids = selection.ids();
     let navs = session.latest_navs(&ids).await?;
     let positions = session.positions(&ids).await?;

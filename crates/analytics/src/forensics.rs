@@ -42,6 +42,10 @@ pub struct SymbolsQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Timestamp>,
@@ -74,6 +78,10 @@ pub struct LossesQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Timestamp>,
@@ -106,6 +114,10 @@ pub struct PageQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Timestamp>,
@@ -131,19 +143,19 @@ pub type Page = trade_events::Answer<Option<EchoedWindow>>;
 
 pub async fn pnl_by_symbol(ctx: &Ctx<'_>, query: SymbolsQuery) -> Result<pnl_by_symbol::Answer<EchoedWindow>, Error> {
     let defaulted = query.from.is_none() && query.days.is_none();
-    let SymbolsQuery { account_id, account_ids, from, to, days, symbols, limit } = query;
+    let SymbolsQuery { account_id, account_ids, portfolio_id, from, to, days, symbols, limit } = query;
     let days = days.or(Some(DEFAULT_DAYS));
     let query = pnl_by_symbol::Query { account_id, account_ids, from, to, days, symbols, limit };
-    let answer = pnl_by_symbol::answer(ctx, query).await?;
+    let answer = pnl_by_symbol::within(ctx, query, portfolio_id.as_deref()).await?;
     Ok(answer.with_window(|window| EchoedWindow { window, defaulted }))
 }
 
 pub async fn largest_losses(ctx: &Ctx<'_>, query: LossesQuery) -> Result<largest_losses::Answer<EchoedWindow>, Error> {
     let defaulted = query.from.is_none() && query.days.is_none();
-    let LossesQuery { account_id, account_ids, from, to, days, symbols, limit } = query;
+    let LossesQuery { account_id, account_ids, portfolio_id, from, to, days, symbols, limit } = query;
     let days = days.or(Some(DEFAULT_DAYS));
     let query = largest_losses::Query { account_id, account_ids, from, to, days, symbols, limit };
-    let answer = largest_losses::answer(ctx, query).await?;
+    let answer = largest_losses::within(ctx, query, portfolio_id.as_deref()).await?;
     Ok(answer.with_window(|window| EchoedWindow { window, defaulted }))
 }
 
@@ -161,14 +173,19 @@ pub(crate) fn resolve(
 
 /// Events of these types.
 pub async fn events_of(ctx: &Ctx<'_>, types: &[EventType], query: PageQuery) -> Result<Page, Error> {
-    let PageQuery { account_id, account_ids, from, to, symbols, limit, cursor } = query;
+    let PageQuery { account_id, account_ids, portfolio_id, from, to, symbols, limit, cursor } = query;
     let event_types = Some(types.to_vec());
-    events(ctx, trade_events::Query { account_id, account_ids, from, to, symbols, event_types, limit, cursor }).await
+    let query = trade_events::Query { account_id, account_ids, from, to, symbols, event_types, limit, cursor };
+    page(ctx, query, portfolio_id.as_deref()).await
 }
 
 /// Events as REST pages them.
 pub async fn events(ctx: &Ctx<'_>, query: trade_events::Query) -> Result<Page, Error> {
+    page(ctx, query, None).await
+}
+
+async fn page(ctx: &Ctx<'_>, query: trade_events::Query, portfolio_id: Option<&str>) -> Result<Page, Error> {
     let (defaulted, is_first) = (query.from.is_none(), query.cursor.is_none());
-    let answer = trade_events::answer(ctx, query).await?;
+    let answer = trade_events::within(ctx, query, portfolio_id).await?;
     Ok(answer.with_window(|window| is_first.then_some(EchoedWindow { window, defaulted })))
 }

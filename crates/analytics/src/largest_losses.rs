@@ -9,7 +9,7 @@ use validator::Validate;
 
 use crate::input::{present, whole};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Selection, WindowAnswer, WindowQuery, short_strings};
+use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery, short_strings};
 use crate::{Ctx, Error};
 
 fn default_days() -> Option<i64> {
@@ -85,9 +85,15 @@ impl Answer {
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    within(ctx, query, None).await
+}
+
+/// As [`answer`], of the accounts of a group when one is named.
+pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted =
+        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
+    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
     let length = TimeDelta::days(query.days.unwrap_or(30));
     let window = select::window(WindowQuery { from: query.from, to: query.to, length }, ctx.now)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), None);

@@ -6,7 +6,7 @@
 //!
 //! Questions: [`list_accounts`], [`portfolio_summary`], [`nav_history`], [`activity_summary`],
 //! [`pnl_by_symbol`], [`trade_events`], [`largest_losses`], [`cash_flows`]; of REST alone:
-//! [`exposure_summary`], [`pnl_summary`], [`pnl_query`], [`pnl_buckets`], [`account_forensics`],
+//! [`portfolios`], [`exposure_summary`], [`pnl_summary`], [`pnl_query`], [`pnl_buckets`], [`account_forensics`],
 //! [`risk_timeline`], [`mod@metrics`], [`report`], and those of the tools with a postmortem's window in
 //! [`forensics`]; and [`mod@export`], which gives rows and no sums. Of charts alone, as flat rows:
 //! [`nav_series`], [`sum_series`], [`event_table`], [`position_table`], [`data_quality`], [`annotations`],
@@ -35,6 +35,7 @@ pub mod pnl_by_symbol;
 pub mod pnl_query;
 pub mod pnl_summary;
 pub mod portfolio_summary;
+pub mod portfolios;
 pub mod position_table;
 pub mod provenance;
 pub mod report;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::input::{present, whole};
-use crate::select::{self, short_strings};
+use crate::select::{self, Wanted, short_strings};
 use crate::{Ctx, Error};
 
 /// More buckets than this and only the most recent are returned.
@@ -35,6 +35,28 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// Lookback window in days.
+    #[serde(default = "default_days", deserialize_with = "whole")]
+    #[validate(range(min = 1, max = 365))]
+    pub days: Option<i64>,
+}
+
+/// As REST asks it.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestQuery {
+    /// Single visible exchange account id, as list_accounts returns it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub account_id: Option<String>,
+    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Lookback window in days.
     #[serde(default = "default_days", deserialize_with = "whole")]
     #[validate(range(min = 1, max = 365))]
@@ -76,10 +98,21 @@ pub struct Provenance {
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    within(ctx, query, None).await
+}
+
+pub async fn asked(ctx: &Ctx<'_>, query: RestQuery) -> Result<Answer, Error> {
+    let RestQuery { account_id, account_ids, portfolio_id, days } = query;
+    within(ctx, Query { account_id, account_ids, days }, portfolio_id.as_deref()).await
+}
+
+/// As [`answer`], of the accounts of a group when one is named.
+pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let days = query.days.unwrap_or(30);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted =
+        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
+    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
     let from = ctx.now.minus(TimeDelta::days(days)).plus(TimeDelta::milliseconds(HOUR - 1)).floor_to(HOUR);
     let hours = session.nav_hours(&selection.ids(), from, ctx.now).await?;
     session.finish().await?;
@@ -138,6 +171,12 @@ pub(crate) fn hour_sums(hours: &[NavHour], from: Timestamp) -> Vec<HourSum> {
         if hour < from {
             continue;
         }
+        // At the end of the hour in which it is removed an account is not there any more.
+        let end = hour.plus(TimeDelta::milliseconds(HOUR));
+        last.retain(|_, h| h.removed_at.is_none_or(|at| end <= at));
+        if last.is_empty() {
+            continue;
+        }
         let side = |pick: fn((Usd, Usd)) -> Usd| last.values().map(|h| h.sides.map(pick)).sum::<Option<Usd>>();
         sums.push(HourSum {
             hour,
@@ -159,7 +198,20 @@ mod tests {
             hour: Timestamp::from_millis(at * HOUR).unwrap(),
             nav_usd: nav.parse().unwrap(),
             sides: Some(("3".parse().unwrap(), "1".parse().unwrap())),
+            removed_at: None,
         }
+    }
+
+    #[test]
+    fn a_removed_account_counts_until_the_hour_before_and_a_sum_of_none_is_no_point() {
+        let removed_at = Timestamp::from_millis(3 * HOUR + HOUR / 2);
+        let of_removed = |at, nav| NavHour { removed_at, ..hour(2, at, nav) };
+        let hours = [hour(1, 1, "10"), of_removed(2, "5"), of_removed(3, "6"), hour(1, 4, "11")];
+        let (points, _) = series(&hours, Timestamp::from_millis(HOUR).unwrap());
+        let navs: Vec<String> = points.iter().map(|p| p.nav.to_string()).collect();
+        assert_eq!(navs, ["10", "15", "10", "11"]);
+        let (alone, _) = series(&[of_removed(2, "5"), of_removed(3, "6")], Timestamp::from_millis(HOUR).unwrap());
+        assert_eq!(alone.len(), 1);
     }
 
     #[test]

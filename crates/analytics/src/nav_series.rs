@@ -17,7 +17,7 @@ use crate::input::{present, whole};
 use crate::moment::Instant;
 use crate::nav_history::{HourSum, hour_sums};
 use crate::select::{Number, Selection, percent, short_strings};
-use crate::series::{self, Group, MOST_ROWS, bounded, step_hours, step_start};
+use crate::series::{self, Group, MOST_ROWS, Of, bounded, step_hours, step_start};
 use crate::{Ctx, Error, exposure_summary};
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -45,9 +45,23 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// A series for each account or venue. Default: one of all together.
     #[serde(default, deserialize_with = "present")]
     pub split_by: Option<Split>,
+}
+
+impl Query {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -75,6 +89,20 @@ pub struct DrawdownQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
+}
+
+impl DrawdownQuery {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -102,12 +130,26 @@ pub struct ExposureQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// What makes a row: time, or symbol or account, which are of the newest snapshots, whatever the window.
     #[serde(default)]
     pub by: ExposureRows,
     /// With time: a series for each account or venue. Default: one of all together.
     #[serde(default, deserialize_with = "present")]
     pub split_by: Option<Split>,
+}
+
+impl ExposureQuery {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -122,8 +164,18 @@ pub enum ExposureRows {
 
 impl From<ExposureQuery> for Query {
     fn from(query: ExposureQuery) -> Self {
-        let ExposureQuery { from, to, interval_ms, max_data_points, account_ids, venues, split_by, by: _ } = query;
-        Self { from, to, interval_ms, max_data_points, account_ids, venues, split_by }
+        let ExposureQuery {
+            from,
+            to,
+            interval_ms,
+            max_data_points,
+            account_ids,
+            venues,
+            portfolio_ids,
+            split_by,
+            by: _,
+        } = query;
+        Self { from, to, interval_ms, max_data_points, account_ids, venues, portfolio_ids, split_by }
     }
 }
 
@@ -170,7 +222,7 @@ pub struct Drawdown {
 /// Oldest first, and of one instant in the order of the groups.
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Point>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+    let selection = series::accounts(&mut session, ctx, query.of()).await?;
     let window = whole_hours(series::window(query.from, query.to, ctx)?);
     let step = step_hours(window, query.interval_ms, query.max_data_points);
     let first = step_start(window.from, step);
@@ -189,7 +241,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Point>, Error> {
 
 /// Exposure of the newest snapshots, whatever the window; `None`: of no account.
 pub async fn exposure_now(ctx: &Ctx<'_>, query: &ExposureQuery) -> Result<Option<exposure_summary::Answer>, Error> {
-    let ids = series::account_ids(ctx, query.account_ids.clone(), query.venues.as_deref()).await?;
+    let ids = series::present_ids(ctx, query.of()).await?;
     let Some(account_ids) = ids else { return Ok(None) };
     let asked = exposure_summary::Query { account_ids, ..exposure_summary::Query::default() };
     exposure_summary::answer(ctx, asked).await.map(Some)
@@ -198,7 +250,7 @@ pub async fn exposure_now(ctx: &Ctx<'_>, query: &ExposureQuery) -> Result<Option
 /// Oldest first.
 pub async fn drawdown(ctx: &Ctx<'_>, query: DrawdownQuery) -> Result<Vec<Drawdown>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+    let selection = series::accounts(&mut session, ctx, query.of()).await?;
     let window = whole_hours(series::window(query.from, query.to, ctx)?);
     let step = step_hours(window, query.interval_ms, query.max_data_points);
     let lows = session.nav_lows(&selection.ids(), window, step).await?;

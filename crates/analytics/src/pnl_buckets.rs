@@ -14,7 +14,7 @@ use crate::forensics::{DEFAULT_DAYS, resolve};
 use crate::input::{present, whole};
 use crate::pnl_query::{Dimension, groups, total, weekday};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, Selection, short_strings};
+use crate::select::{self, EchoedWindow, Selection, Wanted, short_strings};
 use crate::{Ctx, Error};
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
@@ -31,6 +31,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Timestamp>,
@@ -84,8 +88,12 @@ pub struct Row {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted = Wanted {
+        account_id: query.account_id.as_deref(),
+        account_ids: query.account_ids.as_deref(),
+        portfolio_id: query.portfolio_id.as_deref(),
+    };
+    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
     let (window, defaulted) = resolve(query.from, query.to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), query.event_types.as_deref());
     let dimension = match query.bucket {

@@ -18,7 +18,7 @@ use crate::forensics::resolve;
 use crate::input::{present, whole};
 use crate::moment::Moment;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, Selection, short_strings};
+use crate::select::{self, EchoedWindow, Selection, Wanted, short_strings};
 use crate::{Ctx, Error, Rule};
 
 const DEFAULT_DAYS: i64 = 30;
@@ -44,6 +44,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound: a day in UTC (2026-04-13), or ISO 8601 with a zone. Default: days before `to`.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Moment>,
@@ -89,6 +93,8 @@ pub enum Dimension {
     Symbol,
     Account,
     Venue,
+    /// The group that the account itself is in; groups above it do not count it.
+    Portfolio,
     /// An account with several tags counts under each of them.
     Tag,
     EventType,
@@ -178,6 +184,10 @@ pub struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub venue: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub portfolio_id: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portfolio_name: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<Option<String>>,
@@ -220,13 +230,26 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
         .into());
     }
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted = Wanted {
+        account_id: query.account_id.as_deref(),
+        account_ids: query.account_ids.as_deref(),
+        portfolio_id: query.portfolio_id.as_deref(),
+    };
+    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
     let (from, to) = (query.from.map(Moment::first), query.to.map(Moment::last));
     let (window, defaulted) = resolve(from, to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), query.event_types.as_deref());
     let dimensions: Vec<Dimension> = query.group_by.iter().chain(&query.pivot_by).copied().collect();
     let groups = groups(&mut session, &dimensions, &filter).await?;
+    let names: GroupNames = match dimensions.contains(&Dimension::Portfolio) {
+        true => session
+            .portfolios(&selection.accounts)
+            .await?
+            .into_iter()
+            .map(|group| (group.id.to_string(), group.name))
+            .collect(),
+        false => GroupNames::new(),
+    };
     let coverage = provenance::coverage(&mut session, &selection, window, ctx.now).await?;
     session.finish().await?;
 
@@ -235,7 +258,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let limit = usize::try_from(query.limit.unwrap_or(100)).unwrap_or(100);
     let total_row_count = table.rows.len();
     let columns = table.columns(query.pivot_by);
-    let mut rows = table.rows(&query, &selection);
+    let mut rows = table.rows(&query, &selection, &names);
     rows.truncate(limit);
     Ok(Answer {
         count: rows.len(),
@@ -278,11 +301,11 @@ pub(crate) async fn groups(
     Ok(groups)
 }
 
-/// What the store groups by: venues and tags are their accounts'.
+/// What the store groups by: venues, groups and tags are their accounts'.
 fn by(dimension: Dimension) -> By {
     match dimension {
         Dimension::Symbol => By::Symbol,
-        Dimension::Account | Dimension::Venue | Dimension::Tag => By::Account,
+        Dimension::Account | Dimension::Venue | Dimension::Portfolio | Dimension::Tag => By::Account,
         Dimension::EventType => By::EventType,
         Dimension::Side => By::Side,
         Dimension::Hour => By::Hour,
@@ -343,10 +366,10 @@ impl Table {
         columns.into_iter().map(|text| shown(pivot, text.clone())).collect()
     }
 
-    fn rows(self, query: &Query, selection: &Selection) -> Vec<Row> {
+    fn rows(self, query: &Query, selection: &Selection, groups: &GroupNames) -> Vec<Row> {
         let names = selection.names();
         let row = |(texts, line): (Vec<Text>, Line)| Row {
-            key: key(&query.group_by, texts, &names),
+            key: key(&query.group_by, texts, &names, groups),
             totals: line.sums.into(),
             cells: line
                 .cells
@@ -402,6 +425,7 @@ fn keys(
         let account = || text.parse::<AccountId>().ok().and_then(|id| accounts.get(&id));
         let values: Vec<Text> = match dimension {
             Dimension::Venue => vec![account().map(|a| a.venue.to_string())],
+            Dimension::Portfolio => vec![account().and_then(|a| a.portfolio_id).map(|id| id.to_string())],
             Dimension::Tag => match account().map(|a| a.tags.as_slice()) {
                 // Each once, also when the account was given one twice.
                 Some(tags @ [_, ..]) => tags.iter().collect::<BTreeSet<_>>().into_iter().cloned().map(Some).collect(),
@@ -432,7 +456,10 @@ pub(crate) fn weekday(number: &str) -> &'static str {
     NAMES.get(place).copied().unwrap_or_default()
 }
 
-fn key(dimensions: &[Dimension], texts: Vec<Text>, names: &BTreeMap<AccountId, &str>) -> Key {
+/// Names by id.
+type GroupNames = BTreeMap<String, String>;
+
+fn key(dimensions: &[Dimension], texts: Vec<Text>, names: &BTreeMap<AccountId, &str>, groups: &GroupNames) -> Key {
     let mut key = Key::default();
     for (dimension, text) in dimensions.iter().zip(texts) {
         let text = shown(*dimension, text);
@@ -444,6 +471,10 @@ fn key(dimensions: &[Dimension], texts: Vec<Text>, names: &BTreeMap<AccountId, &
                 key.account_id = text;
             }
             Dimension::Venue => key.venue = Some(text),
+            Dimension::Portfolio => {
+                key.portfolio_name = Some(text.as_ref().and_then(|id| groups.get(id)).cloned());
+                key.portfolio_id = Some(text);
+            }
             Dimension::Tag => key.tag = Some(text),
             Dimension::EventType => key.event_type = Some(text),
             Dimension::Side => key.side = Some(text),

@@ -13,7 +13,7 @@ use crate::input::{present, whole};
 use crate::moment::Moment;
 use crate::pnl_query::{Dimension, groups, total};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, short_strings};
+use crate::select::{self, EchoedWindow, Wanted, short_strings};
 use crate::{Ctx, Error};
 
 const DEFAULT_DAYS: i64 = 30;
@@ -31,6 +31,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Inclusive lower bound: a day in UTC (2026-04-13), or ISO 8601 with a zone. Default: days before `to`.
     #[serde(default, deserialize_with = "present")]
     pub from: Option<Moment>,
@@ -96,8 +100,12 @@ pub struct DayNet {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted = Wanted {
+        account_id: query.account_id.as_deref(),
+        account_ids: query.account_ids.as_deref(),
+        portfolio_id: query.portfolio_id.as_deref(),
+    };
+    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
     let (from, to) = (query.from.map(Moment::first), query.to.map(Moment::last));
     let (window, defaulted) = resolve(from, to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), query.event_types.as_deref());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::input::present;
-use crate::select::{self, short_strings};
+use crate::select::{self, Wanted, short_strings};
 use crate::{Ctx, Error};
 
 /// Decimal places of amounts in bitcoin and ether.
@@ -25,6 +25,24 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+}
+
+/// As REST asks it.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestQuery {
+    /// Single visible exchange account id, as list_accounts returns it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub account_id: Option<String>,
+    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -68,9 +86,20 @@ pub struct Provenance {
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
+    within(ctx, query, None).await
+}
+
+pub async fn asked(ctx: &Ctx<'_>, query: RestQuery) -> Result<Answer, Error> {
+    let RestQuery { account_id, account_ids, portfolio_id } = query;
+    within(ctx, Query { account_id, account_ids }, portfolio_id.as_deref()).await
+}
+
+/// As [`answer`], of the accounts of a group when one is named.
+pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let wanted =
+        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
+    let selection = select::present(&mut session, ctx.grant, wanted).await?;
     let ids = selection.ids();
     let navs = session.latest_navs(&ids).await?;
     session.finish().await?;

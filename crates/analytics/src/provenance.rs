@@ -125,7 +125,10 @@ async fn coverage_of(
     let accounts: Vec<AccountCoverage> = selection
         .accounts
         .iter()
+        // Of an account that was removed before the window there was nothing to read.
+        .filter(|account| account.removed_at.is_none_or(|at| at >= window.from))
         .map(|account| {
+            let past = Window { to: account.removed_at.map_or(past.to, |at| at.min(past.to)), ..past };
             let own: Vec<&StreamCoverage> = streams.iter().filter(|s| s.account == account.id).collect();
             account_coverage(account, &own, past)
         })
@@ -231,6 +234,7 @@ mod tests {
             id: never.account,
             name: "a".into(),
             venue: codash_domain::Venue::Binance,
+            portfolio_id: None,
             tags: vec![],
             is_active: true,
             status: codash_domain::AccountStatus::Pending,
@@ -241,6 +245,8 @@ mod tests {
             key_expires_at: None,
             last_nav_usd: None,
             last_checked_at: None,
+            removed_at: None,
+            version: 1,
             created_at: t(1),
             updated_at: t(1),
         };

@@ -1,10 +1,10 @@
 //! What a question is about: which accounts, which window. Resolved here, for every face.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use codash_domain::{AccountId, EventType, Timestamp, Usd, Window};
-use codash_store::accounts::Account;
+use codash_domain::{AccountId, EventType, Forest, PortfolioId, Timestamp, Usd, Window};
+use codash_store::accounts::{Account, Visible};
 use codash_store::events::EventFilter;
 use codash_store::{Grant, Session};
 use rust_decimal::Decimal;
@@ -19,7 +19,8 @@ use crate::{Error, Rule};
 pub struct Selection {
     /// Oldest first.
     pub accounts: Vec<Account>,
-    /// True when no account was named and the key sees all of them: the workspace's own sums answer.
+    /// True when no account was named and the key sees all of them: the workspace's own sums answer. Not
+    /// while one of them is being erased: the sums hold it still.
     pub whole_workspace: bool,
 }
 
@@ -38,18 +39,79 @@ impl Selection {
     }
 }
 
+/// Which accounts a caller names: some by id, or those of a group, or none, which means all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    pub account_id: Option<&'a str>,
+    pub account_ids: Option<&'a [String]>,
+    /// A group: the accounts in it and in every group below it.
+    pub portfolio_id: Option<&'a str>,
+}
+
 /// Resolves `accountId` and `accountIds` (their union; an empty list names none). An account of
 /// another tenant, one that this key must not see and one that does not exist get the same answer.
+/// Removed accounts are among them: what they did is part of the past.
 pub async fn accounts(
     session: &mut Session<'_>,
-    grant: &Grant,
+    _grant: &Grant,
     one: Option<&str>,
     many: Option<&[String]>,
 ) -> Result<Selection, Error> {
-    let visible = session.accounts().await?;
+    named(session.visible().await?, one, many)
+}
+
+/// As [`accounts`], by id or by group.
+pub async fn wanted(session: &mut Session<'_>, grant: &Grant, wanted: Wanted<'_>) -> Result<Selection, Error> {
+    let Some(group) = wanted.portfolio_id else {
+        return accounts(session, grant, wanted.account_id, wanted.account_ids).await;
+    };
+    if wanted.account_id.is_some() || wanted.account_ids.is_some_and(|ids| !ids.is_empty()) {
+        let message = "portfolioId names its accounts: leave accountId and accountIds out, or portfolioId.";
+        return Err(Rule::new("invalid_selection", message, json!({ "argument": "portfolioId" })).into());
+    }
+    let below = below(session, &[group]).await?;
+    let mut accounts = session.accounts().await?;
+    accounts.retain(|a| a.portfolio_id.is_some_and(|own| below.contains(&own)));
+    Ok(Selection { accounts, whole_workspace: false })
+}
+
+/// These groups and every group below them. A group that this key must not see and one that does not exist
+/// get the same answer.
+pub async fn below(session: &mut Session<'_>, groups: &[impl AsRef<str>]) -> Result<BTreeSet<PortfolioId>, Error> {
+    let accounts = session.accounts().await?;
+    let visible = session.portfolios(&accounts).await?;
+    let forest: Forest = visible.iter().map(|g| (g.id, g.parent)).collect();
+    let mut below = BTreeSet::new();
+    for text in groups {
+        let top = text.as_ref().parse::<PortfolioId>().ok().filter(|id| forest.contains(*id));
+        let top = top.ok_or_else(|| unknown_portfolio(text.as_ref()))?;
+        below.extend(visible.iter().map(|g| g.id).filter(|id| forest.is_below(*id, top)));
+    }
+    Ok(below)
+}
+
+/// As [`wanted`], for questions about now: removed accounts are worth nothing to anybody.
+pub async fn present(session: &mut Session<'_>, grant: &Grant, wanted: Wanted<'_>) -> Result<Selection, Error> {
+    let is_named = wanted.account_id.is_some() || wanted.account_ids.is_some_and(|ids| !ids.is_empty());
+    let mut selection = self::wanted(session, grant, wanted).await?;
+    if let Some((account, at)) =
+        selection.accounts.iter().find_map(|a| a.removed_at.map(|at| (a, at))).filter(|_| is_named)
+    {
+        let message = format!(
+            "Account {} was removed at {at}: it has no state now. Leave it out, or ask for its past by a window.",
+            account.id
+        );
+        return Err(Rule::new("account_removed", message, json!({ "accountId": account.id, "removedAt": at })).into());
+    }
+    selection.accounts.retain(|a| a.removed_at.is_none());
+    Ok(selection)
+}
+
+fn named(visible: Visible, one: Option<&str>, many: Option<&[String]>) -> Result<Selection, Error> {
+    let Visible { accounts: visible, is_whole } = visible;
     let wanted: Vec<&str> = one.into_iter().chain(many.unwrap_or_default().iter().map(String::as_str)).collect();
     if wanted.is_empty() {
-        return Ok(Selection { accounts: visible, whole_workspace: grant.accounts.is_none() });
+        return Ok(Selection { accounts: visible, whole_workspace: is_whole });
     }
     let mut ids = Vec::with_capacity(wanted.len());
     for text in wanted {
@@ -58,6 +120,12 @@ pub async fn accounts(
     }
     let accounts = visible.into_iter().filter(|a| ids.contains(&a.id)).collect();
     Ok(Selection { accounts, whole_workspace: false })
+}
+
+fn unknown_portfolio(text: &str) -> Rule {
+    let shown = codash_domain::text::clean(text, 64);
+    let message = format!("No portfolio {shown:?} is visible to this key. Use an id that GET /api/portfolios returns.");
+    Rule::new("unknown_portfolio", message, json!({ "portfolioId": shown }))
 }
 
 fn unknown_account(text: &str) -> Rule {

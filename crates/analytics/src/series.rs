@@ -47,37 +47,62 @@ pub(crate) fn by_id(selection: &Selection) -> BTreeMap<String, &Account> {
     selection.accounts.iter().map(|account| (account.id.to_string(), account)).collect()
 }
 
-/// The accounts that are asked of: named, and of these venues. Where accounts are grouped in portfolios, this
-/// is where a portfolio becomes its accounts.
-pub(crate) async fn accounts(
-    session: &mut Session<'_>,
-    ctx: &Ctx<'_>,
-    ids: Option<&[String]>,
-    venues: Option<&[Venue]>,
-) -> Result<Selection, Error> {
-    let mut selection = select::accounts(session, ctx.grant, None, ids).await?;
-    if let Some(venues) = venues.filter(|venues| !venues.is_empty()) {
+/// Which accounts a chart is of: those that pass every filter. A filter that is empty passes all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Of<'a> {
+    pub ids: Option<&'a [String]>,
+    /// Groups, with those below them.
+    pub portfolios: Option<&'a [String]>,
+    pub venues: Option<&'a [Venue]>,
+}
+
+/// The accounts that are asked of, removed ones included: they are part of the past.
+pub(crate) async fn accounts(session: &mut Session<'_>, ctx: &Ctx<'_>, of: Of<'_>) -> Result<Selection, Error> {
+    let mut selection = select::accounts(session, ctx.grant, None, of.ids).await?;
+    if let Some(venues) = of.venues.filter(|venues| !venues.is_empty()) {
         selection.accounts.retain(|account| venues.contains(&account.venue));
+        selection.whole_workspace = false;
+    }
+    if let Some(groups) = of.portfolios.filter(|groups| !groups.is_empty()) {
+        let below = select::below(session, groups).await?;
+        selection.accounts.retain(|account| account.portfolio_id.is_some_and(|group| below.contains(&group)));
         selection.whole_workspace = false;
     }
     Ok(selection)
 }
 
+/// As [`accounts`], without removed ones: what is there now.
+pub(crate) async fn present(session: &mut Session<'_>, ctx: &Ctx<'_>, of: Of<'_>) -> Result<Selection, Error> {
+    let mut selection = accounts(session, ctx, of).await?;
+    let count = selection.accounts.len();
+    selection.accounts.retain(|account| account.removed_at.is_none());
+    selection.whole_workspace &= selection.accounts.len() == count;
+    Ok(selection)
+}
+
 /// The same as ids for a question that takes ids alone, to which none would mean all; `None`: no account is
 /// meant.
-pub async fn account_ids(
-    ctx: &Ctx<'_>,
-    ids: Option<Vec<String>>,
-    venues: Option<&[Venue]>,
-) -> Result<Option<Option<Vec<String>>>, Error> {
-    if venues.is_none_or(<[Venue]>::is_empty) {
-        return Ok(Some(ids));
-    }
+pub(crate) async fn account_ids(ctx: &Ctx<'_>, of: Of<'_>) -> Result<Option<Option<Vec<String>>>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = accounts(&mut session, ctx, ids.as_deref(), venues).await?;
+    let selection = accounts(&mut session, ctx, of).await?;
     session.finish().await?;
+    Ok(as_ids(&selection))
+}
+
+/// As [`account_ids`], without removed accounts.
+pub(crate) async fn present_ids(ctx: &Ctx<'_>, of: Of<'_>) -> Result<Option<Option<Vec<String>>>, Error> {
+    let mut session = ctx.store.read(ctx.grant).begin().await?;
+    let selection = present(&mut session, ctx, of).await?;
+    session.finish().await?;
+    Ok(as_ids(&selection))
+}
+
+fn as_ids(selection: &Selection) -> Option<Option<Vec<String>>> {
+    if selection.whole_workspace {
+        return Some(None);
+    }
     let ids: Vec<String> = selection.accounts.iter().map(|account| account.id.to_string()).collect();
-    Ok((!ids.is_empty()).then_some(Some(ids)))
+    (!ids.is_empty()).then_some(Some(ids))
 }
 
 pub(crate) fn window(from: Option<Instant>, to: Option<Instant>, ctx: &Ctx<'_>) -> Result<Window, Error> {

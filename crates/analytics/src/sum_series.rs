@@ -14,7 +14,7 @@ use crate::activity_summary::Totals;
 use crate::input::{present, whole};
 use crate::moment::Instant;
 use crate::select::{self, Selection, short_strings};
-use crate::series::{self, Group, MOST_ROWS, bounded, by_id, step_hours};
+use crate::series::{self, Group, MOST_ROWS, Of, bounded, by_id, step_hours};
 use crate::{Ctx, Error, Rule};
 
 /// Groups that the database may make before venues are added up.
@@ -45,6 +45,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100))]
     pub venues: Option<Vec<Venue>>,
+    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(max = 100), custom(function = "short_strings"))]
+    pub portfolio_ids: Option<Vec<String>>,
     /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
@@ -59,6 +63,16 @@ pub struct Query {
     /// With time and day: a series for each symbol, account or venue. Default: one of all together.
     #[serde(default, deserialize_with = "present")]
     pub split_by: Option<Split>,
+}
+
+impl Query {
+    fn of(&self) -> Of<'_> {
+        Of {
+            ids: self.account_ids.as_deref(),
+            portfolios: self.portfolio_ids.as_deref(),
+            venues: self.venues.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -98,7 +112,7 @@ pub struct Row {
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Row>, Error> {
     let (is_timed, split) = shape(&query)?;
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.account_ids.as_deref(), query.venues.as_deref()).await?;
+    let selection = series::accounts(&mut session, ctx, query.of()).await?;
     let window = series::window(query.from, query.to, ctx)?;
     let step = match query.by {
         Rows::Day => 24,

@@ -46,6 +46,10 @@ uuid_newtype!(
     AccountId
 );
 uuid_newtype!(
+    /// A group of accounts inside a workspace.
+    PortfolioId
+);
+uuid_newtype!(
     /// An API key, as owners and logs name it. It opens nothing.
     KeyId
 );

@@ -1,14 +1,15 @@
 //! Exchange accounts and wallets, their sealed credentials and how their connection stands.
 
-use codash_domain::{AccountId, AccountStatus, Assurance, Standing, Timestamp, Usd, Venue, WorkspaceId};
+use codash_domain::{AccountId, AccountStatus, Assurance, PortfolioId, Standing, Timestamp, Usd, Venue, WorkspaceId};
 use secrecy::SecretString;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::idempotency::Keep;
 use crate::row::Columns;
 use crate::session::{Mode, Transaction};
 use crate::workspaces::random;
-use crate::{Error, Reader, Session, Store, vault};
+use crate::{Error, Reader, Session, Store, portfolios, vault};
 
 /// What an account is opened with at its venue. Sealed before it reaches a statement.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Account {
     pub id: AccountId,
     pub name: String,
     pub venue: Venue,
+    /// The group that it is in.
+    pub portfolio_id: Option<PortfolioId>,
     pub tags: Vec<String>,
     pub is_active: bool,
     pub status: AccountStatus,
@@ -46,10 +49,24 @@ pub struct Account {
     /// What of the account no total holds.
     pub not_covered: Vec<String>,
     pub key_expires_at: Option<Timestamp>,
+    /// `None` once it is removed: it is worth nothing to anybody now.
     pub last_nav_usd: Option<Usd>,
     pub last_checked_at: Option<Timestamp>,
+    /// Since then nothing is collected; what was read before stays.
+    pub removed_at: Option<Timestamp>,
+    /// Of what its owner can change.
+    pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// The accounts of a question.
+#[derive(Debug, Clone)]
+pub struct Visible {
+    /// Oldest first, removed ones too.
+    pub accounts: Vec<Account>,
+    /// True when the workspace's own sums are theirs: the key sees every account, and none is being erased.
+    pub is_whole: bool,
 }
 
 /// An account and the state of each of its streams.
@@ -74,11 +91,12 @@ pub struct StreamState {
 /// The columns of an account with the NAV of its newest snapshot.
 const ACCOUNT: &str =
     "SELECT a.account_id, a.name, a.venue, a.tags, a.is_active, a.status, a.status_detail, a.assurance,
-        a.kind, a.not_covered, a.key_expires_at,
+        a.kind, a.not_covered, a.key_expires_at, a.portfolio_id, a.version, a.removed_at, a.erasing,
         a.last_checked_at, a.created_at, a.updated_at, n.nav_usd
  FROM accounts a
  LEFT JOIN LATERAL (
     SELECT s.nav_usd FROM nav_snapshots s WHERE s.workspace_id = a.workspace_id AND s.account_id = a.account_id
+      AND a.removed_at IS NULL
     ORDER BY s.taken_at DESC LIMIT 1
  ) n ON true
  WHERE a.workspace_id = $1 AND ($2::uuid[] IS NULL OR a.account_id = ANY ($2))
@@ -87,48 +105,33 @@ const ACCOUNT: &str =
 impl Store {
     /// Attaches an account: row, sealed credential, streams and lease, or nothing.
     pub async fn create_account(&self, workspace: WorkspaceId, account: &NewAccount) -> Result<Account, Error> {
+        self.attach_account(workspace, account, None, None).await
+    }
+
+    /// As [`Store::create_account`], into a group, and keeping the answer of a request that may be repeated.
+    pub async fn attach_account(
+        &self,
+        workspace: WorkspaceId,
+        account: &NewAccount,
+        portfolio: Option<PortfolioId>,
+        keep: Option<&Keep<'_, Account>>,
+    ) -> Result<Account, Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        let (version, data_key) = self.data_key(&mut tx, workspace).await?;
-        let plain = vault::credential_json(&account.credential);
-        let sealed = vault::seal(&data_key, random()?, &secret_place(workspace, account.id, version), &plain)?;
-        let identity = match &account.credential {
-            Credential::ApiKey { key, .. } => key,
-            Credential::Wallet { address } => address,
-        };
-        sqlx::query(
-            "INSERT INTO accounts (workspace_id, account_id, name, venue, tags, fingerprint, attested_at, created_at, updated_at,
-                                   kind, assurance, not_covered, key_expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11)",
-        )
-        .bind(workspace.0)
-        .bind(account.id.0)
-        .bind(&account.name)
-        .bind(account.venue.as_str())
-        .bind(&account.tags)
-        .bind(&vault::fingerprint(&[account.venue.as_str(), identity])[..])
-        .bind(account.now.utc())
-        .bind(&account.standing.kind)
-        .bind(account.standing.assurance.as_str())
-        .bind(&account.standing.not_covered)
-        .bind(account.standing.key_expires_at.map(|at| at.utc()))
-        .execute(tx.connection())
-        .await?;
-        sqlx::query(
-            "INSERT INTO account_secrets (workspace_id, account_id, data_key_version, sealed) VALUES ($1, $2, $3, $4)",
-        )
-        .bind(workspace.0)
-        .bind(account.id.0)
-        .bind(version)
-        .bind(sealed)
-        .execute(tx.connection())
-        .await?;
+        if let Some(portfolio) = portfolio {
+            portfolios::must_exist(&mut tx, workspace, portfolio).await?;
+        }
+        insert(&mut tx, workspace, account, portfolio).await?;
+        self.seal_credential(&mut tx, workspace, account.id, &account.credential).await?;
         crate::streams::add(&mut tx, workspace, account.id, &account.streams).await?;
         sqlx::query("INSERT INTO leases (workspace_id, account_id) VALUES ($1, $2)")
             .bind(workspace.0)
             .bind(account.id.0)
             .execute(tx.connection())
             .await?;
-        let created = list(&mut tx, workspace, Some(&[account.id])).await?.pop().ok_or(Error::NotFound)?;
+        let created = one(&mut tx, workspace, account.id).await?;
+        if let Some(keep) = keep {
+            keep.done(&mut tx, workspace, &created).await?;
+        }
         tx.commit().await?;
         Ok(created)
     }
@@ -137,7 +140,7 @@ impl Store {
     pub async fn set_active(&self, workspace: WorkspaceId, account: AccountId, is_active: bool) -> Result<(), Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let done = sqlx::query(
-            "UPDATE accounts SET is_active = $3, updated_at = now() WHERE workspace_id = $1 AND account_id = $2",
+            "UPDATE accounts SET is_active = $3, version = version + 1, updated_at = now() WHERE workspace_id = $1 AND account_id = $2",
         )
         .bind(workspace.0)
         .bind(account.0)
@@ -146,6 +149,31 @@ impl Store {
         .await?;
         tx.commit().await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// Seals the credential of an account in place of the one that it had.
+    pub(crate) async fn seal_credential(
+        &self,
+        tx: &mut Transaction,
+        workspace: WorkspaceId,
+        account: AccountId,
+        credential: &Credential,
+    ) -> Result<(), Error> {
+        let (version, data_key) = self.data_key(tx, workspace).await?;
+        let plain = vault::credential_json(credential);
+        let sealed = vault::seal(&data_key, random()?, &secret_place(workspace, account, version), &plain)?;
+        sqlx::query(
+            "INSERT INTO account_secrets (workspace_id, account_id, data_key_version, sealed) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (workspace_id, account_id)
+             DO UPDATE SET data_key_version = excluded.data_key_version, sealed = excluded.sealed",
+        )
+        .bind(workspace.0)
+        .bind(account.0)
+        .bind(version)
+        .bind(sealed)
+        .execute(tx.connection())
+        .await?;
+        Ok(())
     }
 
     /// The credential of an account, opened in memory for one pass.
@@ -173,18 +201,27 @@ impl Store {
 }
 
 impl Reader<'_> {
-    /// The accounts that this key sees, oldest first.
+    /// The accounts that this key sees, oldest first, without removed ones.
     pub async fn accounts(self) -> Result<Vec<Account>, Error> {
         let mut session = self.begin().await?;
         let accounts = session.accounts().await?;
         session.finish().await?;
-        Ok(accounts)
+        Ok(accounts.into_iter().filter(|a| a.removed_at.is_none()).collect())
     }
 
-    /// The accounts that this key sees and the state of their streams.
-    pub async fn connectivity(self) -> Result<Vec<Connectivity>, Error> {
+    /// One account, removed or not. `NotFound` alike when there is none and when this key must not see it.
+    pub async fn account(self, id: AccountId) -> Result<Account, Error> {
         let mut session = self.begin().await?;
         let accounts = session.accounts().await?;
+        session.finish().await?;
+        accounts.into_iter().find(|a| a.id == id).ok_or(Error::NotFound)
+    }
+
+    /// The accounts that this key sees and the state of their streams, without removed ones.
+    pub async fn connectivity(self) -> Result<Vec<Connectivity>, Error> {
+        let mut session = self.begin().await?;
+        let mut accounts = session.accounts().await?;
+        accounts.retain(|a| a.removed_at.is_none());
         let ids: Vec<AccountId> = accounts.iter().map(|a| a.id).collect();
         let mut streams = session.stream_states(&ids).await?;
         session.finish().await?;
@@ -201,17 +238,88 @@ impl Reader<'_> {
 }
 
 impl Session<'_> {
-    /// The accounts that this key sees, oldest first.
+    /// The accounts that this key sees, oldest first, removed ones too.
     pub async fn accounts(&mut self) -> Result<Vec<Account>, Error> {
+        Ok(self.visible().await?.accounts)
+    }
+
+    /// The accounts that this key sees, and whether they are all that the workspace's sums hold.
+    pub async fn visible(&mut self) -> Result<Visible, Error> {
         let grant = self.grant;
-        list(&mut self.transaction, grant.workspace, grant.accounts.as_deref()).await
+        let rows = list(&mut self.transaction, grant.workspace, grant.accounts.as_deref()).await?;
+        let erasing = rows.iter().map(|row| row.col("erasing")).collect::<Result<Vec<bool>, Error>>()?;
+        let kept = rows.iter().zip(&erasing).filter(|(_, erasing)| !**erasing);
+        let accounts = kept.map(|(row, _)| account(row)).collect::<Result<_, _>>()?;
+        Ok(Visible { accounts, is_whole: grant.accounts.is_none() && !erasing.contains(&true) })
     }
 }
 
-async fn list(tx: &mut Transaction, workspace: WorkspaceId, only: Option<&[AccountId]>) -> Result<Vec<Account>, Error> {
+async fn insert(
+    tx: &mut Transaction,
+    workspace: WorkspaceId,
+    account: &NewAccount,
+    portfolio: Option<PortfolioId>,
+) -> Result<(), Error> {
+    let fingerprint = fingerprint(account.venue, &account.credential);
+    let done = sqlx::query(
+        "INSERT INTO accounts (workspace_id, account_id, name, venue, tags, fingerprint, attested_at, created_at, updated_at,
+                               kind, assurance, not_covered, key_expires_at, portfolio_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (workspace_id, venue, fingerprint) DO NOTHING",
+    )
+    .bind(workspace.0)
+    .bind(account.id.0)
+    .bind(&account.name)
+    .bind(account.venue.as_str())
+    .bind(&account.tags)
+    .bind(&fingerprint[..])
+    .bind(account.now.utc())
+    .bind(&account.standing.kind)
+    .bind(account.standing.assurance.as_str())
+    .bind(&account.standing.not_covered)
+    .bind(account.standing.key_expires_at.map(|at| at.utc()))
+    .bind(portfolio.map(|p| p.0))
+    .execute(tx.connection())
+    .await?;
+    if done.rows_affected() == 1 {
+        return Ok(());
+    }
+    // Attached again beside its own history, a removed account would count twice.
+    let removed: Option<Uuid> = sqlx::query_scalar(
+        "SELECT account_id FROM accounts
+         WHERE workspace_id = $1 AND venue = $2 AND fingerprint = $3 AND removed_at IS NOT NULL",
+    )
+    .bind(workspace.0)
+    .bind(account.venue.as_str())
+    .bind(&fingerprint[..])
+    .fetch_optional(tx.connection())
+    .await?;
+    Err(removed.map_or(Error::Conflict { constraint: "accounts_one_credential".into() }, |account| Error::Removed {
+        account: AccountId(account),
+    }))
+}
+
+/// What tells the credential from every other at its venue.
+pub(crate) fn fingerprint(venue: Venue, credential: &Credential) -> [u8; 32] {
+    let identity = match credential {
+        Credential::ApiKey { key, .. } => key,
+        Credential::Wallet { address } => address,
+    };
+    vault::fingerprint(&[venue.as_str(), identity])
+}
+
+pub(crate) async fn one(tx: &mut Transaction, workspace: WorkspaceId, id: AccountId) -> Result<Account, Error> {
+    let rows = list(tx, workspace, Some(&[id])).await?;
+    rows.first().map(account).transpose()?.ok_or(Error::NotFound)
+}
+
+async fn list(
+    tx: &mut Transaction,
+    workspace: WorkspaceId,
+    only: Option<&[AccountId]>,
+) -> Result<Vec<sqlx::postgres::PgRow>, Error> {
     let only: Option<Vec<Uuid>> = only.map(|ids| ids.iter().map(|a| a.0).collect());
-    let rows = sqlx::query(ACCOUNT).bind(workspace.0).bind(only).fetch_all(tx.connection()).await?;
-    rows.iter().map(account).collect()
+    Ok(sqlx::query(ACCOUNT).bind(workspace.0).bind(only).fetch_all(tx.connection()).await?)
 }
 
 fn account(row: &sqlx::postgres::PgRow) -> Result<Account, Error> {
@@ -219,6 +327,7 @@ fn account(row: &sqlx::postgres::PgRow) -> Result<Account, Error> {
         id: AccountId(row.col("account_id")?),
         name: row.col("name")?,
         venue: row.parsed("venue")?,
+        portfolio_id: row.col::<Option<Uuid>>("portfolio_id")?.map(PortfolioId),
         tags: row.col("tags")?,
         is_active: row.col("is_active")?,
         status: row.parsed("status")?,
@@ -229,6 +338,8 @@ fn account(row: &sqlx::postgres::PgRow) -> Result<Account, Error> {
         key_expires_at: row.maybe_at("key_expires_at")?,
         last_nav_usd: row.maybe_usd("nav_usd")?,
         last_checked_at: row.maybe_at("last_checked_at")?,
+        removed_at: row.maybe_at("removed_at")?,
+        version: row.col("version")?,
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
     })

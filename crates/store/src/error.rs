@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use codash_domain::{AccountId, Unfit};
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No free connection in time, or PostgreSQL ended the statement.
@@ -15,6 +17,23 @@ pub enum Error {
     /// Another transaction was faster; the same call may succeed now.
     #[error("a concurrent transaction was faster")]
     Serialization,
+    /// Another write came between: it has this version now.
+    #[error("it was changed meanwhile and is at version {version}")]
+    Stale { version: i64 },
+    /// Groups that the tree of groups cannot hold so.
+    #[error("the groups cannot be arranged so")]
+    Unfit(#[source] Unfit),
+    /// A key with an account allowlist would change what it does not wholly see.
+    #[error("the key does not see everything that would change")]
+    NotWholly,
+    /// The account was removed, and what was asked needs one that is there.
+    #[error("the account was removed")]
+    Removed { account: AccountId },
+    #[error("the account is paused")]
+    Paused,
+    /// The credential opens another account than the one that it is for.
+    #[error("the credential is of another account")]
+    AnotherAccount,
     /// The lease was taken over: whatever the caller read is stale.
     #[error("the lease on the account is lost")]
     Fenced,

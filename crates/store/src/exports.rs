@@ -181,6 +181,8 @@ const ACCOUNTS: &[Column] = columns![
     "lastCheckedAt" Instant "e.last_checked_at",
     "createdAt" Instant "e.created_at",
     "updatedAt" Instant "e.updated_at",
+    "portfolioId" Uuid "e.portfolio_id",
+    "removedAt" Instant "e.removed_at",
 ];
 const COVERAGE: &[Column] = columns![
     "accountId" Uuid "e.account_id",

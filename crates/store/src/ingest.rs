@@ -59,6 +59,9 @@ pub struct Sweep {
     /// True when every record since `from` is met again: what could not be read and does not come back
     /// is forgotten.
     pub clears: bool,
+    /// Its owner asked for it, with this start: [`crate::streams::StreamRow::resync_from`].
+    #[serde(default)]
+    pub asked: Option<Timestamp>,
 }
 
 /// Everything that one page of one stream becomes.
@@ -767,6 +770,7 @@ async fn advance_sweep(tx: &mut Transaction, lease: &Lease, page: &PageWrite, sw
         "UPDATE streams s SET failures = 0, last_read_at = $5, sweep = CASE WHEN $6 THEN NULL ELSE $4 END,
                 swept_at = CASE WHEN $6 THEN $7 ELSE s.swept_at END,
                 deep_swept_at = CASE WHEN $6 AND $8 THEN $7 ELSE s.deep_swept_at END,
+                resync_from = CASE WHEN $6 AND s.resync_from >= $9 THEN NULL ELSE s.resync_from END,
                 status = CASE WHEN q.n > 0 THEN 'degraded' ELSE 'ok' END,
                 detail = CASE WHEN q.n > 0 THEN q.n || ' records could not be read' END
          FROM (SELECT count(*) AS n FROM quarantined_records WHERE workspace_id = $1 AND account_id = $2 AND stream = $3) q
@@ -780,6 +784,7 @@ async fn advance_sweep(tx: &mut Transaction, lease: &Lease, page: &PageWrite, sw
     .bind(page.up_to_date)
     .bind(sweep.started_at.utc())
     .bind(sweep.deep)
+    .bind(sweep.asked.map(Timestamp::utc))
     .execute(tx.connection())
     .await?;
     Ok(())

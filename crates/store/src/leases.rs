@@ -28,7 +28,8 @@ impl Store {
         held.map(|_| tx).ok_or(Error::Fenced)
     }
 
-    /// Takes over one account of a workspace, due or not: for operators' tools and tests.
+    /// Takes over one account of a workspace, due or not: for operators' tools and tests. `NotFound` for a
+    /// removed one.
     pub async fn take_lease(
         &self,
         workspace: WorkspaceId,
@@ -39,7 +40,9 @@ impl Store {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let epoch: Option<i64> = sqlx::query_scalar(
             "UPDATE leases SET epoch = epoch + 1, holder = $3, expires_at = clock_timestamp() + make_interval(secs => $4::int)
-             WHERE workspace_id = $1 AND account_id = $2 RETURNING epoch",
+             WHERE workspace_id = $1 AND account_id = $2
+               AND EXISTS (SELECT FROM accounts a WHERE a.workspace_id = $1 AND a.account_id = $2 AND a.removed_at IS NULL)
+             RETURNING epoch",
         )
         .bind(workspace.0)
         .bind(account.0)

@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, SqlSafeStr};
 
 use crate::Error;
 
-const ALL: [(i64, &str, &str); 11] = [
+const ALL: [(i64, &str, &str); 12] = [
     (1, "workspaces and keys", include_str!("../../../migrations/0001_workspaces_and_keys.sql")),
     (2, "accounts and leases", include_str!("../../../migrations/0002_accounts_and_leases.sql")),
     (3, "events", include_str!("../../../migrations/0003_events.sql")),
@@ -17,6 +17,7 @@ const ALL: [(i64, &str, &str); 11] = [
     (8, "sweeps", include_str!("../../../migrations/0008_sweeps.sql")),
     (9, "venue meters", include_str!("../../../migrations/0009_venue_meters.sql")),
     (10, "superseded events", include_str!("../../../migrations/0010_superseded_events.sql")),
+    (11, "managing", include_str!("../../../migrations/0011_managing.sql")),
     (14, "watermarks", include_str!("../../../migrations/0014_watermarks.sql")),
 ];
 

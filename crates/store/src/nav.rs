@@ -30,6 +30,8 @@ pub struct NavHour {
     pub hour: Timestamp,
     pub nav_usd: Usd,
     pub sides: Option<(Usd, Usd)>,
+    /// When the account was removed, if it was: it counts in no hour that ends later.
+    pub removed_at: Option<Timestamp>,
 }
 
 /// NAV of accounts together at the hour of a span in which it was farthest below its peak.
@@ -89,7 +91,8 @@ impl Session<'_> {
     ) -> Result<Vec<NavHour>, Error> {
         let workspace = self.workspace();
         let rows = sqlx::query(
-            "SELECT s.* FROM unnest($2::uuid[]) k CROSS JOIN LATERAL (
+            "SELECT s.*, a.removed_at FROM unnest($2::uuid[]) k
+             JOIN accounts a ON a.workspace_id = $1 AND a.account_id = k CROSS JOIN LATERAL (
                 (SELECT account_id, hour, nav_usd, long_usd, short_usd FROM nav_hours
                  WHERE workspace_id = $1 AND account_id = k AND hour < $3 ORDER BY hour DESC LIMIT 1)
                 UNION ALL
@@ -107,7 +110,8 @@ impl Session<'_> {
     }
 
     /// The last hour of each span of `hours` of these accounts, named by the span's start; as
-    /// [`Session::nav_hours`] each account is preceded by its last hour before, named `before`.
+    /// [`Session::nav_hours`] each account is preceded by its last hour before, named `before`. A removed account
+    /// counts in no span that ends after its removal: `removed_at` is moved so that it says so of an hour.
     pub async fn nav_spans(
         &mut self,
         accounts: &[AccountId],
@@ -117,7 +121,8 @@ impl Session<'_> {
     ) -> Result<Vec<NavHour>, Error> {
         let workspace = self.workspace();
         let rows = sqlx::query(
-            "SELECT s.* FROM unnest($2::uuid[]) k CROSS JOIN LATERAL (
+            "SELECT s.*, a.removed_at - $5 + interval '1 hour' AS removed_at FROM unnest($2::uuid[]) k
+             JOIN accounts a ON a.workspace_id = $1 AND a.account_id = k CROSS JOIN LATERAL (
                 (SELECT account_id, $6::timestamptz AS hour, nav_usd, long_usd, short_usd FROM nav_hours
                  WHERE workspace_id = $1 AND account_id = k AND hour < $3 ORDER BY nav_hours.hour DESC LIMIT 1)
                 UNION ALL
@@ -144,19 +149,30 @@ impl Session<'_> {
         let workspace = self.workspace();
         // What each account changed by from hour to hour, added up, is what all are worth.
         let rows = sqlx::query(
-            "WITH changes AS (
-                SELECT hour, nav_usd - coalesce(lag(nav_usd) OVER (PARTITION BY account_id ORDER BY hour), 0) AS change
-                FROM unnest($2::uuid[]) k CROSS JOIN LATERAL (
-                    (SELECT account_id, hour, nav_usd FROM nav_hours
+            "WITH known AS (
+                SELECT k AS account_id, h.hour, h.nav_usd, 1 AS present
+                FROM unnest($2::uuid[]) k JOIN accounts a ON a.workspace_id = $1 AND a.account_id = k
+                CROSS JOIN LATERAL (
+                    (SELECT hour, nav_usd FROM nav_hours
                      WHERE workspace_id = $1 AND account_id = k AND hour < $3 ORDER BY hour DESC LIMIT 1)
                     UNION ALL
-                    (SELECT account_id, hour, nav_usd FROM nav_hours
+                    (SELECT hour, nav_usd FROM nav_hours
                      WHERE workspace_id = $1 AND account_id = k AND hour >= $3 AND hour <= $4)
                 ) h
+                WHERE a.removed_at IS NULL OR h.hour + interval '1 hour' <= a.removed_at
+                UNION ALL
+                SELECT account_id, date_bin('1 hour', removed_at, timestamptz '1970-01-01 00:00:00+00'), 0, 0
+                FROM accounts WHERE workspace_id = $1 AND account_id = ANY ($2) AND removed_at <= $4
+             ), changes AS (
+                SELECT hour, nav_usd - coalesce(lag(nav_usd) OVER w, 0) AS change,
+                       present - coalesce(lag(present) OVER w, 0) AS joined
+                FROM known WINDOW w AS (PARTITION BY account_id ORDER BY hour)
              ), totals AS (
-                SELECT hour, sum(sum(change)) OVER (ORDER BY hour) AS nav_usd FROM changes GROUP BY hour
+                SELECT hour, sum(sum(change)) OVER (ORDER BY hour) AS nav_usd, sum(sum(joined)) OVER (ORDER BY hour) AS present
+                FROM changes GROUP BY hour
              ), peaks AS (
-                SELECT hour, nav_usd, max(nav_usd) OVER (ORDER BY hour) AS peak_usd FROM totals WHERE hour >= $3
+                SELECT hour, nav_usd, max(nav_usd) OVER (ORDER BY hour) AS peak_usd FROM totals
+                WHERE hour >= $3 AND present > 0
              )
              SELECT DISTINCT ON (span) date_bin($5, hour, timestamptz '1970-01-01 00:00:00+00') AS span, nav_usd, peak_usd
              FROM peaks ORDER BY span, nav_usd - peak_usd, hour",
@@ -180,5 +196,6 @@ fn nav_hour(row: &PgRow) -> Result<NavHour, Error> {
         hour: row.at("hour")?,
         nav_usd: row.usd("nav_usd")?,
         sides: row.maybe_usd("long_usd")?.zip(row.maybe_usd("short_usd")?),
+        removed_at: row.maybe_at("removed_at")?,
     })
 }

@@ -35,6 +35,8 @@ pub struct StreamRow {
     pub sweep: Option<Sweep>,
     pub swept_at: Option<Timestamp>,
     pub deep_swept_at: Option<Timestamp>,
+    /// Its owner asked to have it read again from here on.
+    pub resync_from: Option<Timestamp>,
     /// Where a sweep must begin to meet every record again that could not be read.
     pub quarantined_since: Option<Timestamp>,
     /// The oldest fill that other records speak of and this stream, read past it, has not brought.
@@ -78,7 +80,7 @@ impl Store {
         let mut tx = self.fenced(lease).await?;
         let streams = sqlx::query(
             "SELECT s.stream, s.cursor, s.failures, s.due_at <= clock_timestamp() AS due, s.status <> 'behind' AS is_caught_up,
-                    s.sweep, s.swept_at, s.deep_swept_at,
+                    s.sweep, s.swept_at, s.deep_swept_at, s.resync_from,
                     (SELECT min(not_before) FROM quarantined_records q
                      WHERE q.workspace_id = $1 AND q.account_id = $2 AND q.stream = s.stream) AS quarantined_since,
                     (SELECT min(h.occurred_at) FROM held_records h
@@ -103,6 +105,7 @@ impl Store {
                 sweep: r.col::<Option<sqlx::types::Json<Sweep>>>("sweep")?.map(|sweep| sweep.0),
                 swept_at: r.maybe_at("swept_at")?,
                 deep_swept_at: r.maybe_at("deep_swept_at")?,
+                resync_from: r.maybe_at("resync_from")?,
                 quarantined_since: r.maybe_at("quarantined_since")?,
                 missing_since: r.maybe_at("missing_since")?,
             })

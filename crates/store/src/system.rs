@@ -2,6 +2,8 @@
 //!
 //! - `api_key_by_hash`: a key's holder proves it by the hash; nothing else can be asked.
 //! - `claim_due_account`: the collector takes one due account under a new epoch.
+//! - `accounts_to_erase`: ids of accounts whose rows are on their way out.
+//! - `forget_idempotency_keys`: what is older than a day goes, whoever's it is.
 //! - `workspaces_to_seal`: ids of dense tenants with hours waiting to be sealed.
 
 use codash_domain::{AccountId, KeyId, Scopes, WorkspaceId};
@@ -44,6 +46,18 @@ impl Store {
             })
         })
         .transpose()
+    }
+
+    /// Accounts whose history was to be erased and is not gone yet.
+    pub async fn accounts_to_erase(&self) -> Result<Vec<(WorkspaceId, AccountId)>, Error> {
+        let rows = sqlx::query("SELECT * FROM accounts_to_erase()").fetch_all(&self.writes).await?;
+        rows.iter().map(|row| Ok((WorkspaceId(row.col("workspace_id")?), AccountId(row.col("account_id")?)))).collect()
+    }
+
+    /// Forgets idempotency keys of more than a day ago.
+    pub async fn forget_idempotency_keys(&self) -> Result<(), Error> {
+        sqlx::query("SELECT forget_idempotency_keys()").execute(&self.writes).await?;
+        Ok(())
     }
 
     /// Dense tenants that have hours to seal.

@@ -2,8 +2,7 @@
 //! contract's shape.
 //!
 //! To add a dataset: its columns in `tables.rs`, a handler here, and what every route needs
-//! (`src/rest/mod.rs`). Where portfolios exist, `portfolios` below lists them, and each `Query` takes
-//! `portfolioIds` beside `accountIds`.
+//! (`src/rest/mod.rs`).
 
 pub mod params;
 mod table;
@@ -16,7 +15,9 @@ use axum::response::Response;
 use codash_analytics::data_quality::{AccountsQuery, CoverageQuery, CoverageRows};
 use codash_analytics::event_table::ForcedQuery;
 use codash_analytics::nav_series::{DrawdownQuery, ExposureQuery, ExposureRows};
-use codash_analytics::{annotations, data_quality, event_table, nav_series, position_table, sum_series, symbols};
+use codash_analytics::{
+    annotations, data_quality, event_table, nav_series, portfolios, position_table, sum_series, symbols,
+};
 use codash_domain::{Scope, Usd};
 
 use self::params::Asked;
@@ -180,10 +181,15 @@ pub async fn accounts(
     tables::choices(accounts.into_iter().map(|a| (a.name, a.id.to_string()))).respond(look)
 }
 
-/// Groups of accounts: none yet. The list of choices is all that is missing here.
-pub async fn portfolios(caller: Caller, Asked(NoQuery {}, look): Asked<NoQuery>) -> Result<Response, ApiError> {
+/// Groups of accounts, by name.
+pub async fn portfolios(
+    State(app): State<App>,
+    caller: Caller,
+    Asked(NoQuery {}, look): Asked<NoQuery>,
+) -> Result<Response, ApiError> {
     caller.require(Scope::ReadSummary)?;
-    tables::choices([]).respond(look)
+    let groups = portfolios::answer(&app.ctx(&caller), portfolios::Query::default()).await?.portfolios;
+    tables::choices(groups.into_iter().map(|group| (group.named.name, group.named.id.to_string()))).respond(look)
 }
 
 pub async fn symbols(

@@ -101,6 +101,9 @@ pub async fn run(store: Store, venues: Venues, settings: Settings, stop: Cancell
             if let Err(error) = seal_all(&store, &settings, venues.clock.now()).await {
                 tracing::warn!(error = %error, "sealing stopped; marked hours are read raw until the next time");
             }
+            if let Err(error) = tidy(&store).await {
+                tracing::warn!(error = %error, "tidying up stopped; it goes on the next time");
+            }
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
     };
@@ -125,6 +128,15 @@ pub async fn seal_all(store: &Store, settings: &Settings, until: Timestamp) -> R
         }
     }
     Ok(())
+}
+
+/// Erases what owners asked to have erased, and forgets idempotency keys of more than a day ago.
+pub async fn tidy(store: &Store) -> Result<(), codash_store::Error> {
+    for (workspace, account) in store.accounts_to_erase().await? {
+        while !store.erase_some(workspace, account).await? {}
+        tracing::info!(workspace.id = %workspace, account.id = %account, "an account was erased");
+    }
+    store.forget_idempotency_keys().await
 }
 
 /// Collects every account that is due now, one after the other.
@@ -420,7 +432,7 @@ impl Place {
 }
 
 /// The sweep under way, or the one that is due: a week once a day, else a few of its own periods;
-/// further back where records could not be read, or a fill is known to be missing.
+/// further back where records could not be read, a fill is known to be missing, or the owner asks for it.
 fn next_sweep(
     venue: &dyn VenueAccount,
     plan: &StreamPlan,
@@ -436,18 +448,19 @@ fn next_sweep(
     let every = chrono::TimeDelta::from_std(every).unwrap_or(chrono::TimeDelta::MAX);
     // A fill that must be there is looked for at once.
     let missing = row.missing_since.filter(|_| is_due(row.swept_at, every.min(MISSING_EVERY)));
-    if missing.is_none() && !is_due(row.swept_at, every) {
+    if missing.is_none() && row.resync_from.is_none() && !is_due(row.swept_at, every) {
         return None;
     }
     let deep = is_due(row.deep_swept_at, DEEP_SWEEP_EVERY);
     let mut from = if deep { ago(DEEP_SWEEP) } else { ago((every * SWEEP_PERIODS).max(SHORTEST_SWEEP)) };
     from = missing.map_or(from, |missing| missing.minus(MISSING_MARGIN).min(from));
     from = row.quarantined_since.map_or(from, |since| since.min(from));
+    from = row.resync_from.map_or(from, |asked| asked.min(from));
     let oldest = plan.horizon.map(|(oldest, _)| oldest);
     // The venue's horizon moves on while we wait: of a record without a time, a day of doubt is allowed.
     let clears = oldest.is_none_or(|oldest| oldest <= from.plus(chrono::TimeDelta::days(1)));
     let cursor = venue.again(&plan.stream, oldest.map_or(from, |oldest| oldest.max(from)))?;
-    Some(Sweep { cursor, from, started_at: now, deep, clears })
+    Some(Sweep { cursor, from, started_at: now, deep, clears, asked: row.resync_from })
 }
 
 /// What the venue asked for, else a pause that doubles with each failure, a quarter of an hour at most.

@@ -23,7 +23,7 @@ use crate::moment::Moment;
 use crate::pnl_query::{Dimension, groups};
 use crate::pnl_summary;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Number, Selection, WindowQuery, short_strings};
+use crate::select::{self, Number, Selection, Wanted, WindowQuery, short_strings};
 use crate::{Ctx, Error};
 
 pub use figures::{DayGap, DayReturn, Fall, Figures};
@@ -46,6 +46,10 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Asks for one window instead of rolling ones: its first day, in UTC (2026-04-13), or ISO 8601 with a
     /// zone, which begins with the next whole day.
     #[serde(default, deserialize_with = "present")]
@@ -77,6 +81,16 @@ pub struct Query {
     #[serde(default, deserialize_with = "whole")]
     #[validate(range(min = 2, max = 365))]
     pub rolling_days: Option<i64>,
+}
+
+impl Query {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            account_id: self.account_id.as_deref(),
+            account_ids: self.account_ids.as_deref(),
+            portfolio_id: self.portfolio_id.as_deref(),
+        }
+    }
 }
 
 fn a_rate(rate: &Number) -> Result<(), ValidationError> {
@@ -233,8 +247,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let free = query.risk_free_pct.unwrap_or(Number(Decimal::ZERO));
     let terms = terms(year, free);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let selection = select::wanted(&mut session, ctx.grant, query.wanted()).await?;
     let history = history::load(&mut session, &selection, plan.start(), ctx.now).await?;
     let days = returns::days(&history.hours);
     let midnight = plan.midnight;

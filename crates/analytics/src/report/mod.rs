@@ -29,7 +29,7 @@ use crate::pnl_query::total;
 use crate::pnl_summary::extremes;
 use crate::portfolio_summary::summarize;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Number, Selection, short_strings};
+use crate::select::{self, Number, Selection, Wanted, short_strings};
 use crate::{Ctx, Error, exposure_summary};
 
 pub use shape::*;
@@ -55,10 +55,24 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
+    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    #[serde(default, deserialize_with = "present")]
+    #[validate(length(min = 1, max = 128))]
+    pub portfolio_id: Option<String>,
     /// Length in days of the window of losses, cash flows and data quality. Default 30.
     #[serde(default, deserialize_with = "whole")]
     #[validate(range(min = 1, max = 365))]
     pub days: Option<i64>,
+}
+
+impl Query {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            account_id: self.account_id.as_deref(),
+            account_ids: self.account_ids.as_deref(),
+            portfolio_id: self.portfolio_id.as_deref(),
+        }
+    }
 }
 
 /// What the events of a window add up to, by symbol.
@@ -70,9 +84,9 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let window = before(now, days);
     let midnight = now.floor_to(DAY);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
-    let ids = selection.ids();
+    let selection = select::wanted(&mut session, ctx.grant, query.wanted()).await?;
+    // What was removed is worth nothing now; its past stays in the windows.
+    let ids: Vec<AccountId> = still_there(&selection).map(|account| account.id).collect();
     let navs = session.latest_navs(&ids).await?;
     let positions = session.positions(&ids).await?;
     let longest = midnight.minus(TimeDelta::days(RETURNS.iter().copied().max().unwrap_or(90)));
@@ -88,7 +102,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let unpriced_assets = summary.provenance.unpriced_assets.clone();
     let nav_of: BTreeMap<AccountId, Usd> = navs.iter().map(|nav| (nav.account, nav.nav_usd)).collect();
     let exposed = exposure_summary::compose(summary, &nav_of, positions, &selection, TOP);
-    let accounts: Vec<AccountLine> = selection.accounts.iter().map(|a| account_line(a, &navs, now)).collect();
+    let accounts: Vec<AccountLine> = still_there(&selection).map(|a| account_line(a, &navs, now)).collect();
     let cash_flows = cash_flows(&history.movements, window);
     let provenance = Provenance::of_events(now, AppliedFilters::new(&selection, &filter), unpriced, coverage);
     let provenance = Provenance { sources: SOURCES.to_vec(), ..provenance };
@@ -114,6 +128,10 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
 }
 
 const SOURCES: [&str; 5] = ["events", "nav_hours", "nav_snapshots", "positions", "cash_flows"];
+
+fn still_there(selection: &Selection) -> impl Iterator<Item = &Account> {
+    selection.accounts.iter().filter(|account| account.removed_at.is_none())
+}
 
 fn before(now: Timestamp, days: i64) -> Window {
     Window { from: now.minus(TimeDelta::days(days)), to: now }
