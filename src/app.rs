@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use codash_analytics::{Ctx, CursorKey};
 use codash_collector::venues::Venues;
 use codash_domain::Clock;
@@ -34,6 +35,8 @@ pub struct AppConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Where clients reach us, such as `https://api.example.com`; an allowed origin too.
     pub public_url: Option<String>,
+    /// For how long browsers shall reach us over TLS alone; 0 promises nothing.
+    pub hsts_seconds: u32,
 }
 
 impl Default for AppConfig {
@@ -47,6 +50,7 @@ impl Default for AppConfig {
             origins: Vec::new(),
             trusted_proxies: Vec::new(),
             public_url: None,
+            hsts_seconds: 0,
         }
     }
 }
@@ -118,6 +122,12 @@ impl App {
 }
 
 impl AppConfig {
+    /// `Strict-Transport-Security`, when it is promised.
+    pub fn hsts(&self) -> Option<HeaderValue> {
+        let seconds = (self.hsts_seconds > 0).then_some(self.hsts_seconds)?;
+        HeaderValue::try_from(format!("max-age={seconds}")).ok()
+    }
+
     /// True for an `Origin` whose pages may call us: our own, and those that the operator lists.
     /// The `Host` header proves nothing, a page that rebinds its name sends its own.
     pub fn allows_origin(&self, origin: &str, local: SocketAddr) -> bool {

@@ -21,13 +21,17 @@ use crate::limits::LimitSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 19] = [
+pub const SETTINGS: [(&str, &str); 20] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
     ("CODASH_DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/DATABASE (required)"),
     (
         "CODASH_EGRESS",
         "names the address that requests leave from; processes that share one count venue limits together (default)",
+    ),
+    (
+        "CODASH_HSTS_SECONDS",
+        "Strict-Transport-Security of this many seconds; CODASH_PUBLIC_URL must be https (0: none)",
     ),
     ("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", "requests with a credential, a minute and address (300)"),
     ("CODASH_LIMIT_READS_PER_MINUTE", "authenticated requests, a minute and key (100)"),
@@ -192,14 +196,16 @@ impl Reading<'_> {
 
     fn app(&mut self) -> AppConfig {
         let usual = AppConfig::default();
+        let public_url = self.public_url();
         AppConfig {
+            hsts_seconds: self.hsts(public_url.as_deref()),
             limits: self.limits(),
             deadline: Duration::from_millis(self.number("CODASH_REQUEST_DEADLINE_MS", 10_000, 100, 300_000)),
             max_body: self.number("CODASH_MAX_BODY_BYTES", usual.max_body, 1024, 64 * 1024 * 1024),
             max_connections: self.number("CODASH_MAX_CONNECTIONS", usual.max_connections, 1, 1_000_000),
             origins: self.list("CODASH_ALLOWED_ORIGINS", "origins such as https://app.example.com", origin),
             trusted_proxies: self.list("CODASH_TRUSTED_PROXIES", "networks such as 10.0.0.0/8", network),
-            public_url: self.public_url(),
+            public_url,
             body_deadline: usual.body_deadline,
         }
     }
@@ -212,6 +218,16 @@ impl Reading<'_> {
             credentials_per_minute: limit("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", usual.credentials_per_minute),
             registrations_per_hour: limit("CODASH_LIMIT_REGISTRATIONS_PER_HOUR", usual.registrations_per_hour),
         }
+    }
+
+    /// A browser that is promised TLS where there is none is locked out for as long.
+    fn hsts(&mut self, public_url: Option<&str>) -> u32 {
+        let name = "CODASH_HSTS_SECONDS";
+        let seconds = self.number(name, 0, 0, 63_072_000);
+        if seconds > 0 && !public_url.is_some_and(|url| url.starts_with("https://")) {
+            self.fault(name, "CODASH_PUBLIC_URL to be an https address");
+        }
+        seconds
     }
 
     fn public_url(&mut self) -> Option<String> {
@@ -394,6 +410,18 @@ mod tests {
     fn secrets_do_not_show_in_debug() {
         let shown = format!("{:?}", read(&LEAST).unwrap());
         assert!(!shown.contains("u:p@h") && !shown.contains("AAAA"), "{shown}");
+    }
+
+    #[test]
+    fn tls_is_promised_only_where_clients_are_told_to_come_by_it() {
+        let with =
+            |url: &str| read(&[LEAST[0], LEAST[1], ("CODASH_HSTS_SECONDS", "86400"), ("CODASH_PUBLIC_URL", url)]);
+        assert_eq!(with("https://api.example.com").unwrap().app.hsts().unwrap(), "max-age=86400");
+        for url in ["http://api.example.com", ""] {
+            let Faults(faults) = with(url).unwrap_err();
+            assert_eq!(faults, ["CODASH_HSTS_SECONDS: expected CODASH_PUBLIC_URL to be an https address"]);
+        }
+        assert_eq!(read(&LEAST).unwrap().app.hsts(), None);
     }
 
     #[test]

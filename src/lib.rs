@@ -7,9 +7,11 @@
 
 pub mod app;
 pub mod auth;
+pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod docs;
 pub mod limits;
 pub mod load;
 pub mod mcp;

@@ -1,9 +1,12 @@
 //! The doorway: what every request passes, in order, before a handler sees it.
 //!
-//! `observe` (request id, span, one log line, the error envelope) › panics caught › `admit` (size of
-//! the head, `Origin`, who is asking and how often, the body, the deadline) › route. Everything is
+//! [`compress`] › `observe` (request id, span, one log line, the error envelope) › panics caught ›
+//! `admit` (size of the head, `Origin`, who is asking and how often, the body, the deadline) ›
+//! [`contract`] (methods and parameters that the document has) › `If-None-Match` › route. Everything is
 //! behind a key except [`is_public`]. The sockets are in [`listen`].
 
+mod compress;
+mod contract;
 mod listen;
 
 use std::net::{IpAddr, SocketAddr};
@@ -28,10 +31,12 @@ use crate::limits::KeyHash;
 use crate::rest::error::ApiError;
 use crate::{mcp, rest, telemetry};
 
+pub use compress::Uncompressed;
 pub use listen::serve;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const LONGEST_URI: usize = 8 * 1024;
+/// Room for a hundred ids and a hundred symbols, percent-encoded.
+const LONGEST_URI: usize = 32 * 1024;
 const LARGEST_HEAD: usize = 64 * 1024;
 /// What a refused sender may still push so that it lives to read the answer.
 const DRAIN: (usize, Duration) = (4 * 1024 * 1024, Duration::from_secs(2));
@@ -53,23 +58,27 @@ pub fn router(app: App) -> Router {
         .merge(rest::routes(&app))
         .route("/mcp", post(mcp::handler))
         .fallback(async || ApiError::not_found())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed(""))
         // The body was measured by `admit`.
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(rest::conditional::answer))
+        .layer(from_fn(contract::hold))
         .layer(from_fn_with_state(app.clone(), admit))
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(from_fn(observe))
+        .layer(from_fn_with_state(app.config.hsts(), promise_tls))
+        .layer(compress::layer())
         .with_state(app)
 }
 
 /// The routes that need no key. Nothing is served below `/.well-known`, but the answer must be a
 /// plain 404: a client that is sent a 401 there looks for an authorization server.
 fn is_public(method: &Method, path: &str) -> bool {
+    let asks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
     match path {
-        "/" | "/health/live" | "/health/ready" | "/openapi.yaml" | "/api/venues" => {
-            *method == Method::GET || *method == Method::HEAD
-        }
-        "/api/agents/register" => *method == Method::POST,
+        "/" | "/health/live" | "/health/ready" | "/api/venues" => asks,
+        "/openapi.yaml" | "/openapi.json" | "/docs" | "/llms.txt" => asks,
+        "/api/agents/register" => *method == Method::POST || *method == Method::OPTIONS,
         _ => path.starts_with("/.well-known/"),
     }
 }
@@ -127,11 +136,24 @@ fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }
 
-/// Answers are one tenant's data: no cache keeps them, no browser guesses what they are.
+/// Answers are one tenant's data: no cache keeps them, no browser guesses what they are, runs anything
+/// in them or shows them inside another site's page.
 fn harden(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+}
+
+/// Said by a server that its clients reach over TLS alone, see `CODASH_HSTS_SECONDS`.
+async fn promise_tls(State(promise): State<Option<HeaderValue>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(promise) = promise {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, promise);
+    }
+    response
 }
 
 /// The panic's text may hold data: it goes to the log and nowhere else.
@@ -164,7 +186,7 @@ fn check_head(config: &AppConfig, parts: &mut Parts) -> Result<Option<HeaderValu
     let address = auth::client_address(peer.remote.ip(), &parts.headers, &config.trusted_proxies);
     parts.extensions.insert(ClientAddress(address));
     if parts.uri.path_and_query().is_some_and(|line| line.as_str().len() > LONGEST_URI) {
-        return Err(ApiError::new(StatusCode::URI_TOO_LONG, "uri_too_long", "the address is longer than 8 KiB"));
+        return Err(ApiError::new(StatusCode::URI_TOO_LONG, "uri_too_long", "the address is longer than 32 KiB"));
     }
     if parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() > LARGEST_HEAD {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -188,14 +210,17 @@ fn allow_page(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     let fixed = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE"),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, x-api-key, content-type, x-request-id, traceparent, if-match, idempotency-key, mcp-protocol-version, mcp-method, mcp-name",
+            "authorization, x-api-key, content-type, idempotency-key, if-match, if-none-match, range, x-request-id, \
+             traceparent, tracestate, mcp-protocol-version, mcp-method, mcp-name",
         ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "x-request-id, retry-after, etag, idempotency-replayed, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
+            "x-request-id, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, etag, location, \
+             allow, content-disposition, content-range, accept-ranges, www-authenticate, idempotency-replayed, \
+             x-export-watermark, x-export-schema, x-export-rows, x-export-sha256",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ];

@@ -30,6 +30,7 @@ use era::{Era, Headers};
 use error::Fault;
 use result::{Outcome, raw};
 use rpc::{Body, Message, Refused, Reply, Request};
+pub use tools::{About, all as tools};
 use tools::{Tool, Unanswered};
 
 /// Answers one POST.

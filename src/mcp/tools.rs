@@ -151,6 +151,31 @@ pub fn find(name: &str) -> Option<&'static Tool> {
     TABLE.iter().find(|tool| tool.name == name)
 }
 
+/// What the documents say of a tool.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub name: &'static str,
+    pub scope: Scope,
+    pub description: String,
+    /// Their names.
+    pub arguments: Vec<String>,
+}
+
+/// Every tool.
+pub fn all() -> Vec<About> {
+    let about = |tool: &Tool| {
+        let listed: Value = serde_json::from_str(tool.listed.get()).unwrap_or_default();
+        let arguments = listed["inputSchema"]["properties"].as_object().into_iter().flatten();
+        About {
+            name: tool.name,
+            scope: tool.scope,
+            description: listed["description"].as_str().unwrap_or_default().to_owned(),
+            arguments: arguments.map(|(name, _)| name.clone()).collect(),
+        }
+    };
+    TABLE.iter().map(about).collect()
+}
+
 /// The tools that a key with these scopes may call.
 fn allowed(scopes: &Scopes) -> impl Iterator<Item = &'static Tool> {
     TABLE.iter().filter(|tool| scopes.allows(tool.scope))

@@ -5,8 +5,8 @@ use codash_analytics::{list_accounts, portfolios};
 use codash_domain::Scope;
 use serde_json::{Value, json};
 
-use super::{body, guarded, parameters, scope};
-use crate::rest::{Success, accounts, manage, portfolios as groups};
+use super::{attach_body, body, guarded, parameters, scope};
+use crate::rest::{Success, manage, portfolios as groups};
 
 pub(super) fn paths() -> Value {
     json!({
@@ -25,7 +25,7 @@ pub(super) fn paths() -> Value {
                     refused with code key_too_powerful and the rights to remove. A venue that does not answer is a 504 \
                     with code venue_unavailable. {ONCE}", scope(Scope::WriteAccounts)),
                 "parameters": [idempotency_key()],
-                "requestBody": body::<accounts::Attach>(),
+                "requestBody": attach_body(),
                 "responses": tagged(guarded::<Success<list_accounts::Account>>("201", "The account, not yet read",
                     &["400", "408", "409", "413", "415"])),
             },

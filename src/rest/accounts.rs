@@ -32,6 +32,10 @@ const LONGEST_KEY: usize = 512;
 const LONGEST_SECRET: usize = 8192;
 const MOST_TAGS: usize = 20;
 const LONGEST_TAG: usize = 50;
+/// What [`key_text`], [`secret_text`] and [`wallet`] take, for the schema.
+const KEY: &str = r"^\s*[!-~]{1,512}\s*$";
+const SECRET: &str = r"^\s*([!-~]{1,512}|-----BEGIN [\u0001-\u007F]*)\s*$";
+const WALLET: &str = r"^\s*0[xX][0-9a-fA-F]{40}\s*$";
 
 pub async fn list(
     State(app): State<App>,
@@ -66,29 +70,33 @@ pub fn shown(status: StatusCode, account: Account) -> Response {
 pub struct Attach {
     /// 1 to 100 characters.
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub name: String,
     pub venue: Venue,
     /// Exchanges: the read-only API key.
     #[serde(default, deserialize_with = "secret")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("pattern" = KEY))]
     pub api_key: Option<SecretString>,
     /// Exchanges: the secret of the key. Sealed on arrival and never shown again.
     #[serde(default, deserialize_with = "secret")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("maxLength" = LONGEST_SECRET, "pattern" = SECRET))]
     pub api_secret: Option<SecretString>,
     /// Exchanges whose keys have one: the passphrase of the key. Sealed like the secret.
     #[serde(default, deserialize_with = "secret")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("pattern" = KEY))]
     pub passphrase: Option<SecretString>,
     /// Wallets: `0x` and 40 hexadecimal digits.
     #[serde(default, deserialize_with = "codash_analytics::input::present")]
+    #[schemars(extend("pattern" = WALLET))]
     pub wallet_address: Option<String>,
     /// Another name of `walletAddress`.
     #[serde(default, deserialize_with = "codash_analytics::input::present")]
+    #[schemars(extend("pattern" = WALLET))]
     pub address: Option<String>,
     /// Up to 20 labels of 1 to 50 characters.
     #[serde(default)]
     #[validate(length(max = 20), custom(function = "visible_tags"))]
+    #[schemars(extend("items" = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_TAG, "pattern": text::VISIBLE })))]
     pub tags: Vec<String>,
     /// The portfolio group to put it in.
     #[serde(default, deserialize_with = "codash_analytics::input::present")]

@@ -23,7 +23,7 @@ use super::extract::{Json, LONGEST_NAME, visible_name};
 use super::success;
 use crate::app::App;
 use crate::limits::network;
-use crate::server::ClientAddress;
+use crate::server::{ClientAddress, Uncompressed};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SWEEP_EVERY: u32 = 1024;
@@ -33,10 +33,12 @@ const SWEEP_EVERY: u32 = 1024;
 pub struct Register {
     /// The workspace's name, 1 to 100 characters.
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub name: String,
     /// The key's name, 1 to 100 characters; `default` when absent.
     #[serde(default, deserialize_with = "codash_analytics::input::present")]
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub key_name: Option<String>,
 }
 
@@ -70,7 +72,7 @@ pub async fn register(State(app): State<App>, Json(wanted): Json<Register>) -> R
     };
     app.store.register(workspace, &name, &stored).await?;
     tracing::info!(workspace.id = %workspace, key.id = %stored.id, "a workspace was registered");
-    Ok(success(
+    let mut response = success(
         StatusCode::CREATED,
         Registered {
             workspace_id: workspace,
@@ -81,7 +83,9 @@ pub async fn register(State(app): State<App>, Json(wanted): Json<Register>) -> R
             scopes: stored.scopes.iter().collect(),
             warning: "Store this key now: it is not shown again.",
         },
-    ))
+    );
+    response.extensions_mut().insert(Uncompressed);
+    Ok(response)
 }
 
 /// The public door: N registrations an hour and address at once, then one more every N-th of an hour.

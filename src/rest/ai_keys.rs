@@ -56,7 +56,7 @@ pub struct PutAiKey {
     pub provider: Provider,
     /// 8 to 512 visible ASCII characters. Sealed on arrival and never shown again.
     #[serde(deserialize_with = "key")]
-    #[schemars(with = "String", length(min = 8, max = 512))]
+    #[schemars(with = "String", extend("pattern" = "^[!-~]{8,512}$"))]
     pub key: SecretString,
 }
 

@@ -15,6 +15,7 @@ use codash_analytics::input::Invalid;
 use codash_domain::{AccountId, Scope};
 use serde_json::{Value, json};
 
+use crate::catalogue;
 use crate::limits::Standing;
 
 /// What a client with a static key is told beside a 401. It names no `resource_metadata`: there is no
@@ -143,8 +144,13 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
     }
 
-    pub fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this route does not answer this method")
+    /// `allowed` is a list in words; empty when it is not known.
+    pub fn method_not_allowed(allowed: &str) -> Self {
+        let message = match allowed {
+            "" => Cow::Borrowed("this route does not answer this method"),
+            allowed => Cow::Owned(format!("this route does not answer this method: it answers {allowed}")),
+        };
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
     pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
@@ -193,7 +199,7 @@ impl ApiError {
     pub fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::not_found(),
-            StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
+            StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(""),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::unsupported_media_type("the body must be application/json"),
             StatusCode::UNPROCESSABLE_ENTITY => Self::invalid_request("the request is not valid"),
             status if status.is_server_error() => Self::internal(),
@@ -292,10 +298,7 @@ impl From<codash_analytics::Error> for ApiError {
     fn from(error: codash_analytics::Error) -> Self {
         match error {
             codash_analytics::Error::Rule(rule) => {
-                // The contract's status of an account (or a group) that the key may not see, or that does not exist.
-                let is_hidden = matches!(rule.code, "unknown_account" | "unknown_portfolio");
-                let status = if is_hidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-                Self::new(status, rule.code, rule.message).with_details(rule.details)
+                Self::new(catalogue::status(rule.code), rule.code, rule.message).with_details(rule.details)
             }
             codash_analytics::Error::Store(error) => error.into(),
         }

@@ -1,6 +1,8 @@
 //! Reading bodies: strictly, with the place of every fault. The one use of `validator` in REST.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -9,11 +11,14 @@ use axum::http::{HeaderMap, header};
 use codash_analytics::input;
 use codash_domain::text;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use validator::{Validate, ValidationError};
 
 use super::error::ApiError;
+use super::query;
 
 /// A JSON body of a known shape: unknown names, wrong types and broken bounds are refused.
 #[derive(Debug)]
@@ -39,67 +44,20 @@ impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestPar
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        read_pairs(&pairs(parts)?, &input::input_schema::<T>()).map(Self)
+        read_pairs(&query::pairs(&parts.uri)?, &input::input_schema::<T>()).map(Self)
     }
 }
 
 /// Of a route that takes no arguments in its query string: any is refused.
 pub type NoParams = Params<codash_analytics::list_accounts::Query>;
 
-/// The names and values of the query string, in its order.
-pub fn pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
-    axum::extract::Query::try_from_uri(&parts.uri)
-        .map(|axum::extract::Query(pairs)| pairs)
-        .map_err(|_| ApiError::invalid_request("the query string cannot be read"))
-}
-
 /// Names and values as what `schema`, which is that of `T`, says of them.
 pub fn read_pairs<T: DeserializeOwned + Validate>(pairs: &[(String, String)], schema: &Value) -> Result<T, ApiError> {
-    only_known(pairs, schema)?;
-    let arguments = arguments(pairs, schema)?;
-    input::read(&arguments).map_err(|faults| ApiError::invalid_fields(&faults))
-}
-
-/// Refuses a name that the route does not know: ignored, a misspelt filter would answer more than was asked.
-fn only_known(pairs: &[(String, String)], schema: &Value) -> Result<(), ApiError> {
     let known: Vec<&str> =
         schema["properties"].as_object().into_iter().flat_map(|names| names.keys()).map(String::as_str).collect();
-    let Some((unknown, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
-    let unknown = text::clean(unknown, 64);
-    let reason = match nearest(&unknown, &known) {
-        Some(name) => format!("is no parameter of this route: did you mean {name}?"),
-        None if known.is_empty() => "is no parameter of this route: it takes none".to_owned(),
-        None => format!("is no parameter of this route: it takes {}", known.join(", ")),
-    };
-    Err(ApiError::invalid_field(&unknown, reason))
-}
-
-/// The known name that takes the fewest changes of a letter, when at most half of it would change.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
-    let name = plain(name);
-    let (changes, best) = known.iter().map(|k| (changes(&name, &plain(k)), *k)).min()?;
-    (changes <= plain(best).chars().count() / 2).then_some(best)
-}
-
-/// How many letters to add, drop or swap to make one word the other.
-fn changes(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (above, y) in row.iter_mut().skip(1).zip(&b) {
-            let swapped = diagonal + usize::from(x != *y);
-            diagonal = *above;
-            left = swapped.min(left + 1).min(diagonal + 1);
-            *above = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    query::only_known(pairs, &known)?;
+    let arguments = arguments(pairs, schema)?;
+    input::read(&arguments).map_err(|faults| ApiError::invalid_fields(&faults))
 }
 
 /// Texts as values of the types that the schema names; what does not fit stays a text, and is refused
@@ -109,7 +67,8 @@ fn arguments(pairs: &[(String, String)], schema: &Value) -> Result<Value, ApiErr
     for (name, text) in pairs {
         let wanted = &schema["properties"][name.as_str()]["type"];
         if wanted == "array" {
-            let items = text.split(',').filter(|item| !item.is_empty()).map(Value::from);
+            // Nothing at all is an empty list; nothing between two commas is a slip, and is refused with its place.
+            let items = text.split(',').filter(|_| !text.is_empty()).map(Value::from);
             let list = arguments.entry(name.clone()).or_insert_with(|| Value::Array(vec![]));
             list.as_array_mut().into_iter().for_each(|list| list.extend(items.clone()));
             continue;
@@ -160,10 +119,71 @@ pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<(bool, 
 
 /// A body as what it is to be, or its faults.
 pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
-    let value = serde_json::from_slice(bytes).map_err(|e| {
-        ApiError::invalid_request(format!("the body is not readable JSON (line {}, column {})", e.line(), e.column()))
-    })?;
+    if bytes.is_empty() {
+        return Err(ApiError::invalid_request("the body is empty: send a JSON object"));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        return Err(ApiError::invalid_request("the body begins with a byte order mark: send UTF-8 without one"));
+    }
+    // The reader's words hold none of what was sent.
+    let unreadable = |e| ApiError::invalid_request(format!("the body is not readable JSON: {e}"));
+    let value: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
+    if !value.is_object() {
+        // A list would be read as the fields in their order.
+        return Err(ApiError::invalid_request("the body must be a JSON object"));
+    }
+    names_come_once(serde_json::from_slice(bytes).map_err(unreadable)?, "")?;
     input::read(&value).map_err(|faults| ApiError::invalid_fields(&faults))
+}
+
+const BYTE_ORDER_MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
+
+/// Two readers of an object that holds a name twice could see two different objects. Call it with what
+/// was read once before: that bounds the depth.
+fn names_come_once(raw: &RawValue, path: &str) -> Result<(), ApiError> {
+    let inner: Vec<(String, &RawValue)> = match raw.get().as_bytes().first() {
+        Some(b'{') => {
+            let Members(members) = serde_json::from_str(raw.get()).map_err(|_| ApiError::internal())?;
+            let mut seen = HashSet::new();
+            let dot = if path.is_empty() { "" } else { "." };
+            let named = members.into_iter().map(|(name, raw)| {
+                let path = format!("{path}{dot}{}", text::clean(&name, 64));
+                if seen.insert(name) { Ok((path, raw)) } else { Err(ApiError::invalid_field(&path, "is there twice")) }
+            });
+            named.collect::<Result<_, _>>()?
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| ApiError::internal())?;
+            items.into_iter().enumerate().map(|(i, raw)| (format!("{path}[{i}]"), raw)).collect()
+        }
+        _ => return Ok(()),
+    };
+    inner.into_iter().try_for_each(|(path, raw)| names_come_once(raw, &path))
+}
+
+/// The members of an object, in order and with repeated names.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -176,12 +196,10 @@ pub const LONGEST_NAME: usize = 100;
 
 /// Validator: 1 to 100 characters that can be seen. Use with [`text::clean`], which drops the others.
 pub fn visible_name(name: &str) -> Result<(), ValidationError> {
-    let cleaned = text::clean(name, usize::MAX);
-    match cleaned.chars().count() {
-        0 => Err(fault("must hold at least one visible character")),
-        n if n > LONGEST_NAME => Err(fault("must be at most 100 characters")),
-        _ => Ok(()),
+    if text::clean(name, usize::MAX).is_empty() {
+        return Err(fault("must hold at least one visible character"));
     }
+    if name.chars().count() > LONGEST_NAME { Err(fault("must be at most 100 characters")) } else { Ok(()) }
 }
 
 /// A validation error in our words.
@@ -192,7 +210,6 @@ pub fn fault(message: &'static str) -> ValidationError {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
@@ -217,8 +234,27 @@ mod tests {
         assert_eq!(refused(r#"{"keyName":" "}"#)["details"]["errors"][0]["path"], "keyName");
         assert!(refused(r#"{"keyName":"x","extra":1}"#)["error"].as_str().unwrap().contains("extra"));
         assert!(refused("{\"keyName\":\n").to_string().contains("line 2"));
-        assert!(refused("[]")["error"].is_string());
-        assert!(refused(&"[".repeat(100_000))["error"].is_string());
+        for other in ["[]", "[\"x\"]", "\"x\"", "7", "null"] {
+            assert_eq!(refused(other)["error"], "the body must be a JSON object", "{other}");
+        }
+        assert!(refused(&"[".repeat(100_000))["error"].as_str().unwrap().contains("recursion"));
+        assert!(refused("")["error"].as_str().unwrap().contains("empty"));
+        assert!(refused("\u{FEFF}{}")["error"].as_str().unwrap().contains("byte order mark"));
+        assert!(read::<Probe>(b"{\"keyName\":\"\xff\"}").is_err());
+        assert!(read::<Probe>(br#"{"keyName":"\ud800"}"#).is_err());
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_refused_wherever_it_is() {
+        for (body, path) in [
+            (r#"{"keyName":"x","keyName":"y"}"#, "keyName"),
+            (r#"{"keyName":"x","\u006beyName":"y"}"#, "keyName"),
+            (r#"{"a":[1,{"b":{"c":1,"c":2}}]}"#, "a[1].b.c"),
+        ] {
+            assert_eq!(refused(body)["details"]["errors"][0], json!({ "path": path, "reason": "is there twice" }));
+        }
+        let alike = serde_json::from_str(r#"{"a":1,"A":{"a":[{"a":1},{"a":1}]}}"#).unwrap();
+        assert!(names_come_once(alike, "").is_ok());
     }
 
     #[test]
@@ -230,23 +266,6 @@ mod tests {
         assert_eq!(read, json!({ "limit": 7, "ids": ["a", "b", "c"], "to": "9", "x": "1" }));
         assert_eq!(arguments(&[pair("limit", "many")], &schema).unwrap(), json!({ "limit": "many" }));
         assert!(arguments(&[pair("to", "1"), pair("to", "2")], &schema).is_err());
-    }
-
-    #[test]
-    fn an_unknown_parameter_is_answered_with_the_nearest_name() {
-        let known = ["accountId", "accountIds", "from", "to", "limit", "symbols"];
-        for (wrong, meant) in [
-            ("account_id", Some("accountId")),
-            ("accountid", Some("accountId")),
-            ("symbol", Some("symbols")),
-            ("form", Some("from")),
-            ("Limit", Some("limit")),
-            ("page", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(wrong, &known), meant, "{wrong}");
-        }
-        assert_eq!((changes("kitten", "sitting"), changes("", "ab"), changes("ab", "")), (3, 2, 2));
     }
 
     #[test]

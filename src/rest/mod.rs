@@ -8,6 +8,8 @@ pub mod accounts;
 pub mod agents;
 pub mod ai_keys;
 pub mod cash_flows;
+pub mod conditional;
+pub mod documents;
 pub mod error;
 pub mod exports;
 pub mod extract;
@@ -19,6 +21,7 @@ pub mod manage;
 pub mod pnl_analysis;
 pub mod portfolio;
 pub mod portfolios;
+pub mod query;
 pub mod status;
 pub mod trades;
 pub mod venues;
@@ -26,7 +29,6 @@ pub mod versions;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use serde::Serialize;
@@ -38,7 +40,10 @@ use crate::app::App;
 pub fn routes(app: &App) -> Router<App> {
     Router::new()
         .route("/", get(welcome))
-        .route("/openapi.yaml", get(openapi))
+        .route("/docs", get(documents::page))
+        .route("/llms.txt", get(documents::llms))
+        .route("/openapi.json", get(documents::openapi_json))
+        .route("/openapi.yaml", get(documents::openapi_yaml))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/api/agents/register", agents::route(app))
@@ -118,12 +123,10 @@ async fn welcome() -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "register": "POST /api/agents/register",
         "mcp": "POST /mcp",
-        "contract": "/openapi.yaml",
+        "docs": "/docs",
+        "contract": "/openapi.json",
+        "agents": "/llms.txt",
         "health": "/health/ready",
     }))
     .into_response()
-}
-
-async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/yaml")], crate::openapi::yaml()).into_response()
 }

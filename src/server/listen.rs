@@ -41,7 +41,7 @@ const LAST_HEADS: Duration = Duration::from_millis(200);
 /// Requests under way at a stop may take this long.
 const LAST_ORDERS: Duration = Duration::from_secs(10);
 /// Holds the largest head that is answered in the contract's shape, and a little more.
-const READ_BUFFER: usize = 96 * 1024;
+const READ_BUFFER: usize = 128 * 1024;
 /// Out of file descriptors, or a like trouble of the machine.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -16,7 +16,7 @@ fn layered() -> Router {
         .route("/rpc", get(async || (StatusCode::BAD_REQUEST, axum::Json(serde_json::json!({ "jsonrpc": "2.0" })))))
         .route("/fine", get(async |headers: HeaderMap| headers[REQUEST_ID].to_str().unwrap().to_owned()))
         .fallback(async || ApiError::not_found())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed(""))
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(from_fn(observe))
 }
@@ -124,7 +124,7 @@ fn refused(uri: &str, headers: &[(HeaderName, &str)]) -> (u16, &'static str) {
 #[test]
 fn a_head_that_is_too_large_or_compressed_or_foreign_is_refused() {
     let long = "x".repeat(40_000);
-    assert_eq!(refused(&format!("/{}", "a".repeat(8192)), &[]), (414, "uri_too_long"));
+    assert_eq!(refused(&format!("/{}", "a".repeat(32 * 1024)), &[]), (414, "uri_too_long"));
     assert_eq!(refused("/", &[(header::COOKIE, &long), (header::COOKIE, &long)]), (431, "headers_too_large"));
     assert_eq!(refused("/", &[(header::CONTENT_ENCODING, "gzip")]), (415, "unsupported_media_type"));
     for origin in ["http://evil.test", "null", "http://127.0.0.1:9999", "https://127.0.0.1:8080"] {

@@ -573,7 +573,16 @@ fn every_route_of_the_router_is_in_the_contract_and_in_the_walk() {
     }
     let walked: BTreeSet<String> = routes().iter().map(|(method, path, ..)| format!("{method} {path}")).collect();
     assert_eq!(walked, contract, "a route is missing from the walk below, or from src/openapi.rs");
-    let plain = ["/", "/openapi.yaml"];
+    for (method, path, needs, _) in routes() {
+        let operation = &document["paths"][path][method.as_str().to_lowercase()];
+        let scope = match needs {
+            Needs::Key(scope) => json!(scope),
+            Needs::Nothing | Needs::AnyKey => Value::Null,
+        };
+        assert_eq!(operation["x-required-scope"], scope, "{method} {path}");
+        assert_eq!(operation["security"] == json!([]), needs == Needs::Nothing, "{method} {path}");
+    }
+    let plain = ["/", "/docs", "/llms.txt", "/openapi.json", "/openapi.yaml"];
     for path in include_str!("../../src/rest/mod.rs").split(".route(\"").skip(1).filter_map(|s| s.split('"').next()) {
         assert!(plain.contains(&path) || document["paths"].get(path).is_some(), "{path} is not in src/openapi.rs");
     }

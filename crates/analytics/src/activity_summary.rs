@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::{number, present};
+use crate::input::{bound, number, present};
 use crate::provenance::{self, AppliedFilters, Provenance};
 use crate::select::{self, Number, WindowAnswer, WindowQuery, short_strings};
 use crate::{Ctx, Error};
@@ -29,10 +29,10 @@ pub struct Query {
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: hours before `to`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Length of the window in hours when `from` is omitted. Default 24, at most 2160 (90 days).
     #[serde(default, deserialize_with = "number")]

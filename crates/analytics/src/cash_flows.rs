@@ -8,7 +8,7 @@ use serde_json::json;
 use validator::Validate;
 
 use crate::cursor::Position;
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::provenance::{self, AppliedFilters, Provenance};
 use crate::select::{self, Selection, WindowAnswer, WindowQuery, short_strings};
 use crate::{Ctx, Error};
@@ -31,10 +31,10 @@ pub struct Query {
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now. Ignored with a cursor.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Most rows in a page.
     #[serde(default = "default_limit", deserialize_with = "whole")]

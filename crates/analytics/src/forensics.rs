@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::select::{self, EchoedWindow, WindowQuery, short_strings};
 use crate::{Ctx, Error, largest_losses, pnl_by_symbol, trade_events};
 
@@ -47,10 +47,10 @@ pub struct SymbolsQuery {
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Length of the window in days when `from` is omitted. Default 90.
     #[serde(default, deserialize_with = "whole")]
@@ -83,10 +83,10 @@ pub struct LossesQuery {
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Length of the window in days when `from` is omitted. Default 90.
     #[serde(default, deserialize_with = "whole")]
@@ -119,10 +119,10 @@ pub struct PageQuery {
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now. Ignored with a cursor.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
     #[serde(default, deserialize_with = "present")]

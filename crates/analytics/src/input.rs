@@ -1,5 +1,6 @@
 //! How arguments are read: strictly, exactly, with the place of every fault.
 
+use codash_domain::Timestamp;
 use codash_domain::money::parse_decimal;
 use rust_decimal::prelude::ToPrimitive;
 use schemars::JsonSchema;
@@ -83,6 +84,13 @@ fn camel(snake: &str) -> String {
 /// An optional argument may be absent; an explicit `null` is a wrong type like any other.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// A bound of a window: any RFC 3339 instant. One outside of 1970 to 9999 is held at that end, beyond
+/// which no record can lie.
+pub fn bound<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    Timestamp::nearest_to(&text).map(Some).map_err(D::Error::custom)
 }
 
 /// A JSON number without fraction, however written (`7`, `7.0`, `7e0`).

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::provenance::{self, AppliedFilters, Provenance};
 use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery, short_strings};
 use crate::{Ctx, Error};
@@ -32,10 +32,10 @@ pub struct Query {
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Length of the window in days when `from` is omitted.
     #[serde(default = "default_days", deserialize_with = "whole")]

@@ -1,6 +1,6 @@
 //! An instant or a day, as the PnL-analysis questions take them.
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::NaiveDate;
 use codash_domain::Timestamp;
 use codash_domain::cover::DAY;
 use serde::{Deserialize, Deserializer};
@@ -24,13 +24,13 @@ impl Moment {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        if let Ok(instant) = text.parse() {
+        if let Ok(instant) = Timestamp::nearest_to(text) {
             return Some(Self { first: instant, last: instant });
         }
         let is_date = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
         let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| is_date)?;
-        let first = Timestamp::from_millis(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())?;
-        Some(Self { first, last: first.plus(TimeDelta::milliseconds(DAY - 1)) })
+        let first = date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis();
+        Some(Self { first: Timestamp::nearest(first), last: Timestamp::nearest(first + DAY - 1) })
     }
 }
 
@@ -106,7 +106,10 @@ impl schemars::JsonSchema for Moment {
         "Moment".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" })
+        schemars::json_schema!({
+            "type": "string",
+            "anyOf": [{ "format": "date" }, { "format": "date-time" }],
+        })
     }
 }
 
@@ -121,7 +124,9 @@ mod tests {
         assert_eq!(day.last().to_string(), "2026-04-13T23:59:59.999Z");
         let instant = Moment::parse("2026-04-13T02:00:00+02:00").unwrap();
         assert_eq!((instant.first(), instant.last()), (day.first(), day.first()));
-        for bad in ["2026-4-13", "2026-02-30", "13.04.2026", "1969-12-31", "2026-04-13T00:00:00", "", "+2026-04-1"] {
+        let before = Moment::parse("1969-12-31").unwrap();
+        assert_eq!((before.first(), before.last()), (Timestamp::nearest(0), Timestamp::nearest(0)), "held at the end");
+        for bad in ["2026-4-13", "2026-02-30", "13.04.2026", "0000-00-00", "2026-04-13T00:00:00", "", "+2026-04-1"] {
             assert!(Moment::parse(bad).is_none(), "{bad}");
         }
     }

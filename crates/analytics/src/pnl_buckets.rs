@@ -11,7 +11,7 @@ use validator::Validate;
 
 use crate::activity_summary::Totals;
 use crate::forensics::{DEFAULT_DAYS, resolve};
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::pnl_query::{Dimension, groups, total, weekday};
 use crate::provenance::{self, AppliedFilters, Provenance};
 use crate::select::{self, EchoedWindow, Selection, Wanted, short_strings};
@@ -36,10 +36,10 @@ pub struct Query {
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Length of the window in days when `from` is omitted. Default 90.
     #[serde(default, deserialize_with = "whole")]

@@ -69,6 +69,7 @@ pub struct Query {
     /// What makes a row: up to 3 dimensions, each once. An empty list makes one row of everything.
     #[serde(default = "default_group_by")]
     #[validate(length(max = 3), custom(function = "each_once"))]
+    #[schemars(extend("uniqueItems" = true))]
     pub group_by: Vec<Dimension>,
     /// One more dimension, whose values become the columns of each row.
     #[serde(default, deserialize_with = "present")]

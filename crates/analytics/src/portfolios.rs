@@ -60,17 +60,30 @@ pub struct Portfolio {
     pub missing_account_ids: Vec<AccountId>,
     /// With tree=true: the groups in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "children_schema")]
-    pub children: Option<Vec<Portfolio>>,
+    pub children: Option<Children>,
 }
 
-/// A tree in a schema without references: the shape of a child is that of its parent.
-fn children_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "array",
-        "description": "With tree=true: the groups in it, in the shape of their parent.",
-        "items": { "type": "object" },
-    })
+/// Groups in a group. Their schema is that of their parent, which a schema without references cannot say.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Children(pub Vec<Portfolio>);
+
+impl JsonSchema for Children {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Children".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "array",
+            "description": "With tree=true: the groups in it, in the shape of their parent.",
+            "items": { "type": "object" },
+        })
+    }
 }
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
@@ -138,7 +151,7 @@ fn nest(all: Vec<Portfolio>) -> Vec<Portfolio> {
 fn gather(parent: Option<PortfolioId>, of: &mut BTreeMap<Option<PortfolioId>, Vec<Portfolio>>) -> Vec<Portfolio> {
     let mut own = of.remove(&parent).unwrap_or_default();
     for portfolio in &mut own {
-        portfolio.children = Some(gather(Some(portfolio.named.id), of));
+        portfolio.children = Some(Children(gather(Some(portfolio.named.id), of)));
     }
     own
 }

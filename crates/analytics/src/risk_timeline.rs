@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::forensics::{DEFAULT_DAYS, FORCED, resolve};
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::nav_history::{HourSum, MOST_POINTS, hour_sums};
 use crate::pnl_query::{Dimension, groups};
 use crate::pnl_summary::net;
@@ -32,10 +32,10 @@ pub struct Query {
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Length of the window in days when `from` is omitted. Default 90.
     #[serde(default, deserialize_with = "whole")]

@@ -9,7 +9,7 @@ use serde_json::json;
 use validator::Validate;
 
 use crate::cursor::Position;
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::provenance::{self, AppliedFilters, Provenance};
 use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery, short_strings};
 use crate::{Ctx, Error};
@@ -32,10 +32,10 @@ pub struct Query {
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
     /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound, ISO 8601 with a zone. Default: now. Ignored with a cursor.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
     #[serde(default, deserialize_with = "present")]

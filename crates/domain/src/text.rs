@@ -7,6 +7,9 @@ pub fn clean(text: &str, max: usize) -> String {
     kept.trim().chars().take(max).collect()
 }
 
+/// A regular expression that finds a character that [`clean`] keeps, for schemas.
+pub const VISIBLE: &str = r"[^\s\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]";
+
 /// Characters that print nothing or reorder what is printed.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()

@@ -42,6 +42,11 @@ impl Timestamp {
         Self(Utc.timestamp_millis_opt(millis.clamp(0, LAST_MILLIS)).single().unwrap_or_default())
     }
 
+    /// As [`str::parse`], for any RFC 3339 instant: one outside the range is held at its end.
+    pub fn nearest_to(text: &str) -> Result<Self, NotInstant> {
+        DateTime::parse_from_rfc3339(text).map(|at| Self::nearest(at.timestamp_millis())).map_err(|_| NotInstant)
+    }
+
     pub fn millis(self) -> i64 {
         self.0.timestamp_millis()
     }
@@ -172,5 +177,18 @@ mod tests {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
         assert!(Timestamp::from_millis(-1).is_none());
+    }
+
+    #[test]
+    fn a_bound_beyond_the_range_is_held_at_its_end() {
+        for (text, held) in [
+            ("0000-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"),
+            ("1969-12-31t23:59:59.999z", "1970-01-01T00:00:00.000Z"),
+            ("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999Z"),
+            ("2026-05-15T02:00:00+02:00", "2026-05-15T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::nearest_to(text).unwrap().to_string(), held);
+        }
+        assert!(Timestamp::nearest_to("2026-02-30T00:00:00Z").is_err());
     }
 }

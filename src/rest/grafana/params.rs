@@ -12,7 +12,8 @@ use serde_json::Value;
 use validator::Validate;
 
 use crate::rest::error::ApiError;
-use crate::rest::extract::{pairs, read_pairs};
+use crate::rest::extract::read_pairs;
+use crate::rest::query;
 
 /// How rows are spelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, Validate)]
@@ -78,8 +79,9 @@ impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestPar
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let (schema, look_schema) = (input_schema::<T>(), input_schema::<Look>());
-        let (looks, others): (Vec<_>, Vec<_>) =
-            pairs(parts)?.into_iter().partition(|(name, _)| look_schema["properties"].get(name.as_str()).is_some());
+        let (looks, others): (Vec<_>, Vec<_>) = query::pairs(&parts.uri)?
+            .into_iter()
+            .partition(|(name, _)| look_schema["properties"].get(name.as_str()).is_some());
         let look = read_pairs(&habits(looks, &look_schema)?, &look_schema)?;
         Ok(Self(read_pairs(&habits(others, &schema)?, &schema)?, look))
     }

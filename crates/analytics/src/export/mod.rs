@@ -19,7 +19,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use validator::Validate;
 
-use crate::input::{present, whole};
+use crate::input::{bound, present, whole};
 use crate::provenance::{self, Coverage};
 use crate::select::{self, Selection, short_strings};
 use crate::{Ctx, Error, Rule};
@@ -51,10 +51,10 @@ pub struct Query {
     #[validate(length(max = 7))]
     pub event_types: Option<Vec<EventType>>,
     /// Inclusive lower bound of the time that a row is about, ISO 8601 with a zone. Default: none.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// Inclusive upper bound. Default: none.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// Only rows that were stored or changed after this watermark of an earlier export of the table. Events,
     /// trades, funding, restatements, cash_flows, nav.
@@ -103,10 +103,10 @@ pub struct CountQuery {
     #[validate(length(max = 7))]
     pub event_types: Option<Vec<EventType>>,
     /// As of the export.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub from: Option<Timestamp>,
     /// As of the export.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "bound")]
     pub to: Option<Timestamp>,
     /// As of the export.
     #[serde(default, deserialize_with = "whole")]
