@@ -13,8 +13,10 @@ use codash_domain::Clock;
 use codash_store::Store;
 use ipnet::IpNet;
 
+use crate::audit::Recorder;
 use crate::auth::Caller;
 use crate::limits::{LimitSettings, Limits};
+use crate::login::Passwords;
 use crate::rest::error::ApiError;
 use crate::rest::exports::Places;
 
@@ -37,6 +39,8 @@ pub struct AppConfig {
     pub public_url: Option<String>,
     /// For how long browsers shall reach us over TLS alone; 0 promises nothing.
     pub hsts_seconds: u32,
+    /// How long the audit is kept.
+    pub audit_retention_days: u32,
 }
 
 impl Default for AppConfig {
@@ -51,6 +55,7 @@ impl Default for AppConfig {
             trusted_proxies: Vec::new(),
             public_url: None,
             hsts_seconds: 0,
+            audit_retention_days: 400,
         }
     }
 }
@@ -75,6 +80,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
     pub exports: Places,
+    pub audit: Recorder,
+    pub passwords: Passwords,
     pub config: AppConfig,
     stopping: AtomicBool,
 }
@@ -88,6 +95,7 @@ impl Deref for App {
 }
 
 impl App {
+    /// Call it inside the runtime: the audit's writer starts here.
     pub fn build(
         store: Store,
         venues: Venues,
@@ -97,8 +105,10 @@ impl App {
     ) -> Self {
         let limits = Limits::new(config.limits);
         let exports = Places::new(store.question_connections());
+        let audit = Recorder::start(store.clone(), Arc::clone(&clock), config.audit_retention_days);
+        let passwords = Passwords::default();
         let stopping = AtomicBool::new(false);
-        Self(Arc::new(Parts { store, venues, cursor_key, clock, limits, exports, config, stopping }))
+        Self(Arc::new(Parts { store, venues, cursor_key, clock, limits, exports, audit, passwords, config, stopping }))
     }
 
     /// See [`random`].

@@ -1,37 +1,62 @@
-//! Who is asking: the API key of a request, the address it comes from, and what both may do.
+//! Who is asking: the API key or the login of a request, the address it comes from, and what they may do.
 //!
 //! A handler that takes a [`Caller`] is authenticated; without one there is no workspace to ask for.
-//! The whole router stands behind [`authenticate`] except the short list in `src/server.rs`.
+//! [`Person`] and [`KeyHolder`] are for the routes that only one kind may use. The whole router stands
+//! behind [`authenticate`] except the short list in `src/server.rs`.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use codash_domain::{ApiKey, Scope};
+use codash_domain::{ApiKey, KeyId, LoginId, PersonId, Reach, Role, Scope};
 use codash_store::Grant;
+use codash_store::audit::{Actor, By, Entry, Outcome, Verb};
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::limits::KeyHash;
+use crate::login::{AccessClaims, read_access_token};
 use crate::rest::error::ApiError;
 
 /// The second header of the contract; it wins when both are sent.
 const API_KEY: &str = "x-api-key";
 
-/// A proven key, and where it is used from.
+/// A proven key or login, and where it is used from.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub grant: Grant,
+    /// What its reads are counted under.
     pub key_hash: KeyHash,
+    pub reads_per_minute: u32,
     pub address: IpAddr,
+    pub who: Who,
+    /// As minted or accepted in front of us.
+    pub request_id: Option<String>,
+}
+
+/// What kind of caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Key { depth: u8, reads_per_minute: Option<u32> },
+    Person { id: PersonId, login: LoginId, role: Role },
 }
 
 impl Caller {
     /// 403 unless the key holds the scope.
     pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
         if self.grant.scopes.allows(scope) { Ok(()) } else { Err(ApiError::insufficient_scope(scope)) }
+    }
+
+    /// For the audit.
+    pub fn by(&self, app: &App) -> By {
+        let actor = match self.who {
+            Who::Key { .. } => Actor::Key(self.grant.key),
+            Who::Person { id, .. } => Actor::Person(id),
+        };
+        By { actor, address: Some(self.address), request_id: self.request_id.clone(), at: app.clock.now() }
     }
 }
 
@@ -43,18 +68,124 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Turns the key of a request into a [`Caller`]. Everything that can be refused without a query is;
-/// unknown and revoked keys get one and the same answer, after the same work.
+/// A caller who logged in. An API key gets the contract's 405.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub id: PersonId,
+    pub login: LoginId,
+    pub role: Role,
+    pub caller: Caller,
+}
+
+impl Person {
+    /// 403 unless the person's role is at least this.
+    pub fn require(&self, role: Role) -> Result<(), ApiError> {
+        if self.role >= role { Ok(()) } else { Err(ApiError::insufficient_role(role)) }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Person {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        match caller.who {
+            Who::Person { id, login, role } => Ok(Self { id, login, role, caller }),
+            Who::Key { .. } => Err(ApiError::key_not_accepted()),
+        }
+    }
+}
+
+/// A caller with an API key. A login gets 405.
+#[derive(Debug, Clone)]
+pub struct KeyHolder {
+    pub key: KeyId,
+    /// How many keys made each other before this one.
+    pub depth: u8,
+    pub reach: Reach,
+    pub caller: Caller,
+}
+
+impl<S: Sync> FromRequestParts<S> for KeyHolder {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let Who::Key { depth, reads_per_minute } = caller.who else { return Err(ApiError::login_not_accepted()) };
+        let grant = &caller.grant;
+        let reach = Reach {
+            scopes: grant.scopes.clone(),
+            accounts: grant.accounts.clone(),
+            addresses: grant.addresses.clone(),
+            expires_at: grant.expires_at,
+            reads_per_minute,
+        };
+        Ok(Self { key: grant.key, depth, reach, caller })
+    }
+}
+
+/// Turns the credential of a request into a [`Caller`]. Everything that can be refused without a query
+/// is; unknown and revoked keys, and tokens of logins that ended, get one and the same answer.
 pub async fn authenticate(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Caller, ApiError> {
     let presented = presented(headers);
     if presented == Presented::Nothing {
         return Err(ApiError::missing_credential());
     }
     app.limits.take_credential(address)?;
-    let key = presented.key().ok_or_else(ApiError::invalid_credential)?;
-    let hash = key.hash();
-    let grant = app.store.find_grant(&hash).await?.ok_or_else(ApiError::invalid_credential)?;
-    admit(app, Caller { grant, key_hash: KeyHash(hash), address })
+    let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let caller = match presented.key() {
+        Some(key) => of_key(app, &key.hash(), address, request_id).await?,
+        None => {
+            // A token comes as a bearer's alone: the other header is for keys.
+            let token = presented.login().filter(|_| !headers.contains_key(API_KEY));
+            let claims = token.and_then(|token| claims(app, token));
+            of_login(app, &claims.ok_or_else(ApiError::invalid_credential)?, address, request_id).await?
+        }
+    };
+    admit(app, caller)
+}
+
+async fn of_key(app: &App, hash: &[u8; 32], address: IpAddr, request_id: Option<String>) -> Result<Caller, ApiError> {
+    let found = app.store.find_key(hash).await?.ok_or_else(ApiError::invalid_credential)?;
+    Ok(Caller {
+        grant: found.grant,
+        key_hash: KeyHash(found.hash),
+        reads_per_minute: app.config.limits.reads_of(found.reads_per_minute),
+        address,
+        who: Who::Key { depth: found.depth, reads_per_minute: found.reads_per_minute },
+        request_id,
+    })
+}
+
+fn claims(app: &App, token: &str) -> Option<AccessClaims> {
+    read_access_token(&|purpose| app.store.derived_key(purpose), token, app.clock.now())
+}
+
+async fn of_login(
+    app: &App,
+    claims: &AccessClaims,
+    address: IpAddr,
+    request_id: Option<String>,
+) -> Result<Caller, ApiError> {
+    let role = app.store.role_of_login(claims.sid, claims.sub, claims.ws, app.clock.now()).await?;
+    let role = role.ok_or_else(ApiError::invalid_credential)?;
+    let grant = Grant {
+        workspace: claims.ws,
+        key: KeyId(claims.sub.0),
+        scopes: role.scopes(),
+        accounts: None,
+        addresses: Vec::new(),
+        expires_at: None,
+    };
+    let window = Sha256::digest([claims.ws.0.as_bytes(), &claims.sub.0.as_bytes()[..]].concat());
+    Ok(Caller {
+        grant,
+        key_hash: KeyHash(window.into()),
+        reads_per_minute: app.config.limits.reads_per_minute,
+        address,
+        who: Who::Person { id: claims.sub, login: claims.sid, role },
+        request_id,
+    })
 }
 
 /// The rules of a genuine key: expiry, address, then its share of reads.
@@ -64,14 +195,25 @@ fn admit(app: &App, caller: Caller) -> Result<Caller, ApiError> {
     span.record("workspace.id", tracing::field::display(grant.workspace));
     span.record("key.id", tracing::field::display(grant.key));
     if grant.expires_at.is_some_and(|expiry| expiry <= app.clock.now()) {
-        return Err(ApiError::expired_credential());
+        return Err(turned_away(app, &caller, ApiError::expired_credential()));
     }
-    if !grant.addresses.is_empty() && !grant.addresses.iter().any(|net| net.contains(&caller.address)) {
-        return Err(ApiError::address_not_allowed());
+    if !Reach::admits(&grant.addresses, caller.address) {
+        return Err(turned_away(app, &caller, ApiError::address_not_allowed()));
     }
     app.limits.take_read(&caller, 1)?;
-    note_use(app, &caller);
+    if matches!(caller.who, Who::Key { .. }) {
+        note_use(app, &caller);
+    }
     Ok(caller)
+}
+
+/// A genuine key that may not be used so: its owners learn of it.
+fn turned_away(app: &App, caller: &Caller, error: ApiError) -> ApiError {
+    let mut entry = Entry::done(caller.by(app), Verb::KeyRefuse, caller.grant.key.to_string());
+    entry.outcome = Outcome::Refused;
+    entry.code = Some(error.code().to_owned());
+    app.audit.note(caller.grant.workspace, entry);
+    error
 }
 
 /// Beside the request: no answer waits for it or depends on it.
@@ -92,12 +234,20 @@ enum Presented<'a> {
     Unclear,
 }
 
-impl Presented<'_> {
-    /// Shape and checksum. A token that does not start with `kv_live_` is a login's; none exist yet.
+impl<'a> Presented<'a> {
+    /// Shape and checksum.
     fn key(self) -> Option<ApiKey> {
         match self {
             Self::One(text) => ApiKey::parse(text),
             Self::Nothing | Self::Unclear => None,
+        }
+    }
+
+    /// A token that does not start as keys do is a login's.
+    fn login(self) -> Option<&'a str> {
+        match self {
+            Self::One(text) if !text.starts_with(codash_domain::api_key::PREFIX) => Some(text),
+            _ => None,
         }
     }
 }

@@ -171,6 +171,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     server::serve(app.clone(), listener, stop_signal()?).await?;
+    app.audit.close().await;
     app.store.close().await;
     telemetry.shutdown().await;
     Ok(())

@@ -21,8 +21,9 @@ use crate::limits::LimitSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 20] = [
+pub const SETTINGS: [(&str, &str); 23] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
+    ("CODASH_AUDIT_RETENTION_DAYS", "how long the audit is kept, in days; 30 at least (400)"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
     ("CODASH_DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/DATABASE (required)"),
     (
@@ -34,6 +35,8 @@ pub const SETTINGS: [(&str, &str); 20] = [
         "Strict-Transport-Security of this many seconds; CODASH_PUBLIC_URL must be https (0: none)",
     ),
     ("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", "requests with a credential, a minute and address (300)"),
+    ("CODASH_LIMIT_LOGINS_PER_MINUTE", "attempts to log in, sign up or refresh, a minute and address (20)"),
+    ("CODASH_LIMIT_READS_PER_KEY_MAX", "the highest limit that a single key may be given (the limit of all keys)"),
     ("CODASH_LIMIT_READS_PER_MINUTE", "authenticated requests, a minute and key (100)"),
     ("CODASH_LIMIT_REGISTRATIONS_PER_HOUR", "new workspaces, an hour and address (20)"),
     ("CODASH_LISTEN", "address and port (127.0.0.1:8080)"),
@@ -207,14 +210,18 @@ impl Reading<'_> {
             trusted_proxies: self.list("CODASH_TRUSTED_PROXIES", "networks such as 10.0.0.0/8", network),
             public_url,
             body_deadline: usual.body_deadline,
+            audit_retention_days: self.number("CODASH_AUDIT_RETENTION_DAYS", usual.audit_retention_days, 30, 36_500),
         }
     }
 
     fn limits(&mut self) -> LimitSettings {
         let usual = LimitSettings::default();
         let mut limit = |name: &str, default: u32| self.number(name, default, 1, 1_000_000);
+        let reads_per_minute = limit("CODASH_LIMIT_READS_PER_MINUTE", usual.reads_per_minute);
         LimitSettings {
-            reads_per_minute: limit("CODASH_LIMIT_READS_PER_MINUTE", usual.reads_per_minute),
+            reads_per_minute,
+            reads_per_key_max: limit("CODASH_LIMIT_READS_PER_KEY_MAX", reads_per_minute.max(1)),
+            logins_per_minute: limit("CODASH_LIMIT_LOGINS_PER_MINUTE", usual.logins_per_minute),
             credentials_per_minute: limit("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", usual.credentials_per_minute),
             registrations_per_hour: limit("CODASH_LIMIT_REGISTRATIONS_PER_HOUR", usual.registrations_per_hour),
         }

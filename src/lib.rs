@@ -6,6 +6,7 @@
 //! a setting [`config`].
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod catalogue;
 pub mod cli;
@@ -14,6 +15,7 @@ pub mod dev;
 pub mod docs;
 pub mod limits;
 pub mod load;
+pub mod login;
 pub mod mcp;
 pub mod openapi;
 pub mod paper;

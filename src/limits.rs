@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use codash_domain::KeyId;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::auth::Caller;
@@ -27,6 +28,10 @@ const MOST_KEYS: usize = 100_000;
 /// Addresses seen within one minute: some 25 MiB.
 const MOST_ADDRESSES: usize = 200_000;
 
+/// Passwords tried for one email, from anywhere, in [`GUESSES`].
+const MOST_GUESSES: u32 = 30;
+const GUESSES: Duration = Duration::from_secs(15 * 60);
+
 /// How much is let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitSettings {
@@ -36,11 +41,21 @@ pub struct LimitSettings {
     pub credentials_per_minute: u32,
     /// New workspaces an hour and address.
     pub registrations_per_hour: u32,
+    /// The highest limit that a single key may be given; never below `reads_per_minute`.
+    pub reads_per_key_max: u32,
+    /// Attempts to log in, sign up or refresh, a minute and address.
+    pub logins_per_minute: u32,
 }
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        Self { reads_per_minute: 100, credentials_per_minute: 300, registrations_per_hour: 20 }
+        Self {
+            reads_per_minute: 100,
+            credentials_per_minute: 300,
+            registrations_per_hour: 20,
+            reads_per_key_max: 100,
+            logins_per_minute: 20,
+        }
     }
 }
 
@@ -69,6 +84,18 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
+impl LimitSettings {
+    /// The limit of a key: its own, under what the operator allows, else the default.
+    pub fn reads_of(&self, own: Option<u32>) -> u32 {
+        own.map_or(self.reads_per_minute, |own| own.min(self.most_reads()))
+    }
+
+    /// What a key may be given at most.
+    pub fn most_reads(&self) -> u32 {
+        self.reads_per_key_max.max(self.reads_per_minute)
+    }
+}
+
 /// SHA-256 of an API key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
@@ -85,6 +112,9 @@ pub struct Limits {
     started: Instant,
     reads: Windows<KeyHash>,
     credentials: Windows<u128>,
+    logins: Windows<u128>,
+    /// By SHA-256 of the email, whether or not somebody has it.
+    guesses: Windows<[u8; 32]>,
     /// Not a limit of the contract: the last use of a key is written at most once a minute.
     touches: Windows<KeyId>,
 }
@@ -95,6 +125,8 @@ impl Limits {
             started: Instant::now(),
             reads: Windows::new(settings.reads_per_minute, MINUTE, MOST_KEYS),
             credentials: Windows::new(settings.credentials_per_minute, MINUTE, MOST_ADDRESSES),
+            logins: Windows::new(settings.logins_per_minute, MINUTE, MOST_ADDRESSES),
+            guesses: Windows::new(MOST_GUESSES, GUESSES, MOST_ADDRESSES),
             touches: Windows::new(1, MINUTE, MOST_KEYS),
         }
     }
@@ -108,13 +140,25 @@ impl Limits {
     /// Counts `n` reads of a key: all or none.
     pub fn take_read(&self, caller: &Caller, n: u32) -> Result<Standing, ApiError> {
         let now = self.now();
-        self.take(&caller.key_hash, n, now).map_err(|limited| {
+        self.reads.take_of(caller.reads_per_minute, &caller.key_hash, n, now).map_err(|limited| {
             let standing = self.reads.standing(&caller.key_hash, now);
             ApiError::rate_limited("reads per key", limited.retry_after).with_standing(standing)
         })
     }
 
-    /// [`Limits::take_read`] at an instant, counted from the start of the process.
+    /// Counts an attempt to log in, sign up or refresh.
+    pub fn take_login(&self, address: IpAddr) -> Result<Standing, ApiError> {
+        let taken = self.logins.take(&network(address), 1, self.now());
+        taken.map_err(|limited| ApiError::rate_limited("logins per address", limited.retry_after))
+    }
+
+    /// Counts a password that is tried for an email, so that many addresses are no more than one.
+    pub fn take_guess(&self, email: &str) -> Result<Standing, ApiError> {
+        let taken = self.guesses.take(&Sha256::digest(email.as_bytes()).into(), 1, self.now());
+        taken.map_err(|limited| ApiError::rate_limited("passwords per email", limited.retry_after))
+    }
+
+    /// [`Limits::take_read`] of a key without a limit of its own, at an instant, counted from the start of the process.
     pub fn take(&self, key: &KeyHash, n: u32, now: Duration) -> Result<Standing, Limited> {
         self.reads.take(key, n, now)
     }
@@ -155,8 +199,15 @@ pub struct Windows<K> {
 
 #[derive(Debug)]
 struct Shard<K> {
-    accepted: HashMap<K, VecDeque<Duration>>,
+    accepted: HashMap<K, Accepted>,
     swept: Duration,
+}
+
+/// When requests were accepted, and under which limit the last one asked.
+#[derive(Debug, Default)]
+struct Accepted {
+    limit: usize,
+    times: VecDeque<Duration>,
 }
 
 impl<K: Hash + Eq + Clone> Windows<K> {
@@ -173,42 +224,52 @@ impl<K: Hash + Eq + Clone> Windows<K> {
 
     /// Accepts `n` requests at `now`, or none of them.
     pub fn take(&self, key: &K, n: u32, now: Duration) -> Result<Standing, Limited> {
+        self.take_within(self.limit, key, n, now)
+    }
+
+    /// [`Windows::take`] for a key that has a limit of its own.
+    pub fn take_of(&self, limit: u32, key: &K, n: u32, now: Duration) -> Result<Standing, Limited> {
+        self.take_within(usize::try_from(limit).unwrap_or(usize::MAX), key, n, now)
+    }
+
+    fn take_within(&self, limit: usize, key: &K, n: u32, now: Duration) -> Result<Standing, Limited> {
         let n = usize::try_from(n).unwrap_or(usize::MAX);
-        if n > self.limit {
+        if n > limit {
             return Err(Limited { retry_after: self.window });
         }
         let mut shard = self.shard(key);
         shard.make_room(key, self.window, self.capacity, now);
         let accepted = shard.accepted.entry(key.clone()).or_default();
+        accepted.limit = limit;
         // Two threads may arrive in the other order than they looked at the clock.
-        let now = accepted.back().map_or(now, |last| now.max(*last));
-        forget(accepted, self.window, now);
-        let over = (accepted.len() + n).saturating_sub(self.limit);
-        if let Some(blocking) = over.checked_sub(1).and_then(|i| accepted.get(i)) {
+        let now = accepted.times.back().map_or(now, |last| now.max(*last));
+        forget(&mut accepted.times, self.window, now);
+        let over = (accepted.times.len() + n).saturating_sub(limit);
+        if let Some(blocking) = over.checked_sub(1).and_then(|i| accepted.times.get(i)) {
             return Err(Limited { retry_after: (*blocking + self.window).saturating_sub(now) });
         }
-        accepted.extend(std::iter::repeat_n(now, n));
+        accepted.times.extend(std::iter::repeat_n(now, n));
         Ok(self.stand(accepted, now))
     }
 
-    /// How a key stands, without counting anything.
+    /// How a key stands under the limit that it last asked with, without counting anything.
     pub fn standing(&self, key: &K, now: Duration) -> Standing {
         let mut shard = self.shard(key);
         match shard.accepted.get_mut(key) {
             Some(accepted) => {
-                forget(accepted, self.window, now);
+                forget(&mut accepted.times, self.window, now);
                 self.stand(accepted, now)
             }
-            None => self.stand(&VecDeque::new(), now),
+            None => self.stand(&Accepted { limit: self.limit, times: VecDeque::new() }, now),
         }
     }
 
-    fn stand(&self, accepted: &VecDeque<Duration>, now: Duration) -> Standing {
+    fn stand(&self, accepted: &Accepted, now: Duration) -> Standing {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Standing {
-            limit: count(self.limit),
-            remaining: count(self.limit.saturating_sub(accepted.len())),
-            reset: accepted.front().map_or(Duration::ZERO, |oldest| (*oldest + self.window).saturating_sub(now)),
+            limit: count(accepted.limit),
+            remaining: count(accepted.limit.saturating_sub(accepted.times.len())),
+            reset: accepted.times.front().map_or(Duration::ZERO, |oldest| (*oldest + self.window).saturating_sub(now)),
         }
     }
 
@@ -226,11 +287,12 @@ impl<K: Hash + Eq + Clone> Shard<K> {
         let is_full = self.accepted.len() >= capacity && !self.accepted.contains_key(key);
         let since = now.saturating_sub(self.swept);
         if since >= window || (is_full && since >= Duration::from_secs(1)) {
-            self.accepted.retain(|_, accepted| accepted.back().is_some_and(|last| now.saturating_sub(*last) < window));
+            self.accepted
+                .retain(|_, accepted| accepted.times.back().is_some_and(|last| now.saturating_sub(*last) < window));
             self.swept = now;
         }
         if is_full && self.accepted.len() >= capacity {
-            let idle = self.accepted.iter().take(8).min_by_key(|(_, accepted)| accepted.back().copied());
+            let idle = self.accepted.iter().take(8).min_by_key(|(_, accepted)| accepted.times.back().copied());
             if let Some(idle) = idle.map(|(key, _)| key.clone()) {
                 self.accepted.remove(&idle);
             }
@@ -295,6 +357,19 @@ mod tests {
         assert_eq!(standing, Standing { limit: 3, remaining: 1, reset: at(50_000) });
         assert_eq!(windows.standing(&1, at(60_000)), Standing { limit: 3, remaining: 2, reset: at(10_000) });
         assert_eq!(windows.standing(&9, at(60_000)).remaining, 3);
+    }
+
+    #[test]
+    fn a_key_of_its_own_limit_is_held_to_it_and_told_it() {
+        let windows = windows(100);
+        for _ in 0..3 {
+            windows.take_of(3, &1, 1, at(0)).unwrap();
+        }
+        assert!(windows.take_of(3, &1, 1, at(59_999)).is_err());
+        assert_eq!(windows.standing(&1, at(1)), Standing { limit: 3, remaining: 0, reset: at(59_999) });
+        assert_eq!(windows.take_of(500, &2, 500, at(0)).unwrap().remaining, 0);
+        let settings = LimitSettings { reads_per_key_max: 200, ..LimitSettings::default() };
+        assert_eq!([None, Some(5), Some(150), Some(500)].map(|own| settings.reads_of(own)), [100, 5, 150, 200]);
     }
 
     #[test]

@@ -78,7 +78,12 @@ fn is_public(method: &Method, path: &str) -> bool {
     match path {
         "/" | "/health/live" | "/health/ready" | "/api/venues" => asks,
         "/openapi.yaml" | "/openapi.json" | "/docs" | "/llms.txt" => asks,
-        "/api/agents/register" => *method == Method::POST || *method == Method::OPTIONS,
+        "/api/agents/register"
+        | "/api/auth/signup"
+        | "/api/auth/login"
+        | "/api/auth/refresh"
+        | "/api/auth/logout"
+        | "/api/auth/accept" => *method == Method::POST || *method == Method::OPTIONS,
         _ => path.starts_with("/.well-known/"),
     }
 }

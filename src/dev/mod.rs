@@ -420,9 +420,10 @@ fn serve(app: App, listener: TcpListener) -> Running {
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = tokio::spawn(async move {
-        if let Err(error) = server::serve(app, listener, stopped.clone()).await {
+        if let Err(error) = server::serve(app.clone(), listener, stopped.clone()).await {
             tracing::error!(%error, "the API failed");
         }
+        app.audit.close().await;
         stopped.cancel();
     });
     Running { stop, task }

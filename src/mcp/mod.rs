@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::audit::{self, Pending};
 use crate::auth::Caller;
 use crate::rest::error::ApiError;
 
@@ -133,7 +134,10 @@ async fn call_tool(call: &Call<'_>, era: Era, request: &Request<'_>) -> Result<O
         now: call.app.clock.now(),
     };
     let span = span(call, tool, request);
+    let mut noted = Pending::tool(call.app, call.caller, tool.name, Some(&arguments));
     let answered = tool.ask(&ctx, &arguments).instrument(span.clone()).await;
+    note(&mut noted, &answered);
+    noted.finish();
     let _entered = span.enter();
     match answered {
         Ok(structured) => Ok(Outcome::of_tool(era, structured, false)),
@@ -142,6 +146,20 @@ async fn call_tool(call: &Call<'_>, era: Era, request: &Request<'_>) -> Result<O
         Err(Unanswered::Store(codash_store::Error::Timeout)) => Err(Stop::Http(ApiError::deadline_exceeded())),
         Err(Unanswered::Store(error)) => Err(internal(call, &error)),
         Err(Unanswered::Unwritable(error)) => Err(internal(call, &error)),
+    }
+}
+
+/// What the audit says of a call.
+fn note(noted: &mut Pending<'_>, answered: &Result<Box<RawValue>, Unanswered>) {
+    match answered {
+        Ok(structured) => {
+            let rows = audit::rows(structured.get().as_bytes());
+            noted.set(|entry| entry.row_count = rows);
+        }
+        Err(Unanswered::Rule(rule)) => noted.ended(audit::Ended::Refused, rule.code),
+        Err(Unanswered::Arguments(_)) => noted.ended(audit::Ended::Refused, "invalid_arguments"),
+        Err(Unanswered::Store(codash_store::Error::Timeout)) => noted.ended(audit::Ended::Failed, "deadline_exceeded"),
+        Err(Unanswered::Store(_) | Unanswered::Unwritable(_)) => noted.ended(audit::Ended::Failed, "internal"),
     }
 }
 
@@ -154,6 +172,9 @@ fn wanted_tool(call: &Call<'_>, request: &Request<'_>) -> Result<&'static Tool, 
     let tool =
         tools::find(&name).ok_or_else(|| Fault::unknown_tool(&name, &tools::names(&call.caller.grant.scopes)))?;
     if !call.caller.grant.scopes.allows(tool.scope) {
+        let mut noted = Pending::tool(call.app, call.caller, tool.name, None);
+        noted.ended(audit::Ended::Refused, "insufficient_scope");
+        noted.finish();
         return Err(Fault::missing_scope(tool.name, tool.scope));
     }
     Ok(tool)

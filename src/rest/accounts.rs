@@ -141,8 +141,8 @@ async fn attach(app: &App, caller: &Caller, wanted: &Attach, attempt: Option<&At
     };
     let reply = |account: &Account| idempotency::text(&Success::of(list_accounts::Account::from(account.clone())));
     let keep = attempt.map(|attempt| attempt.keep(&reply));
-    let workspace = caller.grant.workspace;
-    let created = app.store.attach_account(workspace, &account, wanted.portfolio_id, keep.as_ref()).await;
+    let (workspace, by) = (caller.grant.workspace, caller.by(app));
+    let created = app.store.attach_account(workspace, &account, by, wanted.portfolio_id, keep.as_ref()).await;
     let created = created.map_err(not_attached)?;
     tracing::info!(account.id = %created.id, venue.name = %created.venue, "an account was attached");
     Ok(shown(StatusCode::CREATED, created))

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use codash_domain::{ApiKey, KeyId, Scope, Scopes, WorkspaceId, text};
 use codash_store::NewKey;
+use codash_store::audit::Actor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_governor::governor::GovernorConfigBuilder;
@@ -19,7 +20,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use validator::Validate;
 
 use super::error::ApiError;
-use super::extract::{Json, LONGEST_NAME, visible_name};
+use super::extract::{Json, LONGEST_NAME, Visitor, visible_name};
 use super::success;
 use crate::app::App;
 use crate::limits::network;
@@ -55,7 +56,11 @@ pub struct Registered {
     pub warning: &'static str,
 }
 
-pub async fn register(State(app): State<App>, Json(wanted): Json<Register>) -> Result<Response, ApiError> {
+pub async fn register(
+    State(app): State<App>,
+    visitor: Visitor,
+    Json(wanted): Json<Register>,
+) -> Result<Response, ApiError> {
     let workspace = WorkspaceId::from_random(app.random()?);
     let key = ApiKey::from_random(app.random()?);
     let name = text::clean(&wanted.name, LONGEST_NAME);
@@ -70,7 +75,8 @@ pub async fn register(State(app): State<App>, Json(wanted): Json<Register>) -> R
         expires_at: None,
         created_at: app.clock.now(),
     };
-    app.store.register(workspace, &name, &stored).await?;
+    let by = visitor.by(&app, Actor::Key(stored.id));
+    app.store.register_by(workspace, &name, &stored, by).await?;
     tracing::info!(workspace.id = %workspace, key.id = %stored.id, "a workspace was registered");
     let mut response = success(
         StatusCode::CREATED,

@@ -82,7 +82,7 @@ pub async fn put(State(app): State<App>, caller: Caller, Json(wanted): Json<PutA
     caller.require(Scope::WriteAiKeys)?;
     let (workspace, provider) = (caller.grant.workspace, wanted.provider.as_str());
     let hint = hint(&wanted.key);
-    let (stored, is_new) = app.store.put_ai_key(workspace, provider, &wanted.key, &hint, app.clock.now()).await?;
+    let (stored, is_new) = app.store.put_ai_key(workspace, provider, &wanted.key, &hint, caller.by(&app)).await?;
     tracing::info!(ai.provider = provider, "an AI provider's key was kept");
     Ok(success(if is_new { StatusCode::CREATED } else { StatusCode::OK }, AiKeyAnswer::from(stored)))
 }
@@ -94,7 +94,7 @@ pub async fn remove(
 ) -> Result<Response, ApiError> {
     caller.require(Scope::WriteAiKeys)?;
     let known: Provider = serde_json::from_value(json!(provider)).map_err(|_| ApiError::not_found())?;
-    if !app.store.remove_ai_key(caller.grant.workspace, known.as_str()).await? {
+    if !app.store.remove_ai_key(caller.grant.workspace, known.as_str(), caller.by(&app)).await? {
         return Err(ApiError::not_found());
     }
     Ok(success(StatusCode::OK, RemovedAiKey { provider, removed: true }))

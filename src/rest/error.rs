@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use codash_analytics::input::Invalid;
-use codash_domain::{AccountId, Scope};
+use codash_domain::{AccountId, Role, Scope};
 use serde_json::{Value, json};
 
 use crate::catalogue;
@@ -118,6 +118,28 @@ impl ApiError {
     pub fn insufficient_scope(required: Scope) -> Self {
         Self::new(StatusCode::FORBIDDEN, "insufficient_scope", format!("the API key lacks the scope {required}"))
             .with_details(json!({ "requiredScope": required }))
+    }
+
+    pub fn insufficient_role(required: Role) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "insufficient_role", format!("your role here is below {required}"))
+            .with_details(json!({ "requiredRole": required }))
+    }
+
+    /// The contract's 405 for routes that are for people.
+    pub fn key_not_accepted() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "api_key_not_accepted",
+            "this route does not accept API keys: log in at POST /api/auth/login and send the access token",
+        )
+    }
+
+    pub fn login_not_accepted() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "login_not_accepted",
+            "this route is for API keys: send Authorization: Bearer kv_live_… of the key that it is about",
+        )
     }
 
     pub fn rate_limited(what: &'static str, after: Duration) -> Self {

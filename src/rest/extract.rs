@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -10,8 +11,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use codash_analytics::input;
 use codash_domain::text;
+use codash_store::audit::{Actor, By};
 use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{self, DeserializeOwned, MapAccess};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,6 +21,8 @@ use validator::{Validate, ValidationError};
 
 use super::error::ApiError;
 use super::query;
+use crate::app::App;
+use crate::server::ClientAddress;
 
 /// A JSON body of a known shape: unknown names, wrong types and broken bounds are refused.
 #[derive(Debug)]
@@ -45,6 +49,30 @@ impl<T: DeserializeOwned + Validate + JsonSchema, S: Send + Sync> FromRequestPar
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         read_pairs(&query::pairs(&parts.uri)?, &input::input_schema::<T>()).map(Self)
+    }
+}
+
+/// Who knocks at a public route: an address and the request's id.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    pub address: IpAddr,
+    pub request_id: Option<String>,
+}
+
+impl Visitor {
+    /// For the audit.
+    pub fn by(&self, app: &App, actor: Actor) -> By {
+        By { actor, address: Some(self.address), request_id: self.request_id.clone(), at: app.clock.now() }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let ClientAddress(address) = *parts.extensions.get::<ClientAddress>().ok_or_else(ApiError::internal)?;
+        let request_id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Self { address, request_id })
     }
 }
 
@@ -167,7 +195,7 @@ struct Members<'a>(Vec<(String, &'a RawValue)>);
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
+        impl<'de> de::Visitor<'de> for Pairs {
             type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

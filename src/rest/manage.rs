@@ -76,7 +76,7 @@ pub async fn change(
     if let AccountChange { name: None, tags: None, portfolio: None, is_active: None } = change {
         return Err(ApiError::invalid_request("nothing is to change: send name, tags, portfolioId or isActive"));
     }
-    let changed = app.store.change_account(&caller.grant, account, &expected, &change, app.clock.now()).await;
+    let changed = app.store.change_account(&caller.grant, account, &expected, &change, caller.by(&app)).await;
     Ok(shown(StatusCode::OK, changed.map_err(not_attached)?))
 }
 
@@ -107,7 +107,7 @@ pub async fn sync(
     if from.is_some_and(|from| from > app.clock.now()) {
         return Err(ApiError::invalid_field("from", "must not lie in the future"));
     }
-    let account = app.store.sync_account(&caller.grant, id(&account)?, from).await?;
+    let account = app.store.sync_account(&caller.grant, id(&account)?, from, caller.by(&app)).await?;
     Ok(success(StatusCode::ACCEPTED, Syncing { account: account.into(), read_again_from: from }))
 }
 
@@ -166,7 +166,7 @@ pub async fn replace(
     let (credential, credentials) = credentials(&attach)?;
     let (streams, standing) = attest(&app, account.venue, credentials).await?;
     let new = NewCredential { venue: account.venue, credential, standing, streams };
-    let replaced = app.store.replace_credential(&caller.grant, account.id, &expected, &new, app.clock.now()).await;
+    let replaced = app.store.replace_credential(&caller.grant, account.id, &expected, &new, caller.by(&app)).await;
     let replaced = replaced.map_err(not_attached)?;
     tracing::info!(account.id = %account.id, "an account got new credentials");
     Ok(shown(StatusCode::OK, replaced))
@@ -209,7 +209,7 @@ pub async fn remove(
     caller.require(Scope::WriteAccounts)?;
     let account_id: AccountId = id(&account)?;
     let erase = query.history == History::Delete;
-    let kept = app.store.remove_account(&caller.grant, account_id, &expected, erase, app.clock.now()).await?;
+    let kept = app.store.remove_account(&caller.grant, account_id, &expected, erase, caller.by(&app)).await?;
     tracing::info!(account.id = %account_id, history.erased = erase, "an account was removed");
     let (status, history) = match &kept {
         Some(_) => (StatusCode::OK, "kept"),

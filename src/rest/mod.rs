@@ -7,6 +7,8 @@
 pub mod accounts;
 pub mod agents;
 pub mod ai_keys;
+pub mod audit;
+pub mod auth;
 pub mod cash_flows;
 pub mod conditional;
 pub mod documents;
@@ -17,7 +19,9 @@ pub mod forensics;
 pub mod grafana;
 pub mod health;
 pub mod idempotency;
+pub mod keys;
 pub mod manage;
+pub mod owners;
 pub mod pnl_analysis;
 pub mod portfolio;
 pub mod portfolios;
@@ -29,8 +33,9 @@ pub mod versions;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use serde::Serialize;
 use serde_json::json;
 
@@ -47,6 +52,24 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/api/agents/register", agents::route(app))
+        .route("/api/auth/signup", post(auth::sign_up))
+        .route("/api/auth/login", post(auth::log_in))
+        .route("/api/auth/refresh", post(auth::refresh))
+        .route("/api/auth/logout", post(auth::log_out))
+        .route("/api/auth/accept", post(auth::accept))
+        .route("/api/auth/password", post(owners::change_password))
+        .route("/api/owners", get(owners::list))
+        .route("/api/owners/claim", post(owners::claim))
+        .route("/api/owners/invitations", post(owners::invite))
+        .route("/api/owners/invitations/{id}", delete(owners::uninvite))
+        .route("/api/owners/{id}", patch(owners::set_role).delete(owners::remove))
+        .route("/api/keys", get(keys::list).post(keys::create))
+        .route("/api/keys/{id}", delete(keys::revoke))
+        .route("/api/keys/{id}/rotate", post(keys::rotate))
+        .route("/api/keys/self", get(keys::own).delete(keys::revoke_own))
+        .route("/api/keys/self/children", get(keys::children).post(keys::attenuate))
+        .route("/api/keys/self/children/{id}", delete(keys::revoke_child))
+        .route("/api/audit", get(audit::list))
         .route("/api/accounts", get(accounts::list).post(accounts::create))
         .route("/api/accounts/{id}", get(accounts::one).patch(manage::change).delete(manage::remove))
         .route("/api/accounts/{id}/sync", post(manage::sync))
@@ -96,6 +119,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/grafana/variables/venue", get(grafana::venues))
         .route("/api/status", get(status::status))
         .route("/api/venues", get(venues::list))
+        .route_layer(from_fn_with_state(app.clone(), crate::audit::requests))
 }
 
 /// The contract's success envelope.

@@ -82,7 +82,7 @@ async fn make(
     };
     let reply = |made: &Portfolio| idempotency::text(&Success::of(Named::from(made.clone())));
     let keep = attempt.map(|attempt| attempt.keep(&reply));
-    let made = app.store.create_portfolio(&caller.grant, &new, keep.as_ref()).await.map_err(unfit)?;
+    let made = app.store.create_portfolio(&caller.grant, &new, caller.by(&app), keep.as_ref()).await.map_err(unfit)?;
     tracing::info!(portfolio.id = %made.id, "a portfolio was created");
     Ok(shown(StatusCode::CREATED, made))
 }
@@ -116,7 +116,7 @@ pub async fn change(
     if change.name.is_none() && change.parent.is_none() {
         return Err(ApiError::invalid_request("nothing is to change: send name or parentId"));
     }
-    let changed = app.store.change_portfolio(&caller.grant, portfolio, &expected, &change, app.clock.now()).await;
+    let changed = app.store.change_portfolio(&caller.grant, portfolio, &expected, &change, caller.by(&app)).await;
     Ok(shown(StatusCode::OK, changed.map_err(unfit)?))
 }
 
@@ -142,7 +142,7 @@ pub async fn remove(
     caller.require(Scope::WriteAccounts)?;
     let id: PortfolioId = id(&portfolio)?;
     let gone =
-        app.store.remove_portfolio(&caller.grant, id, &expected, app.clock.now()).await.map_err(
+        app.store.remove_portfolio(&caller.grant, id, &expected, caller.by(&app)).await.map_err(
             |error| match error {
                 codash_store::Error::Conflict { .. } => ApiError::conflict(
                     "a group in it has the name of one that it would come to stand beside: rename one of them first",

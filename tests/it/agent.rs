@@ -42,6 +42,7 @@ pub fn generous() -> AppConfig {
     config.limits.reads_per_minute = 100_000;
     config.limits.credentials_per_minute = 100_000;
     config.limits.registrations_per_hour = 100_000;
+    config.limits.logins_per_minute = 100_000;
     config
 }
 

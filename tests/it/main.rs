@@ -1,6 +1,7 @@
 //! One binary of tests: the real app on a real PostgreSQL, a fresh database per test.
 
 mod agent;
+mod audit;
 mod cancel;
 mod collector;
 mod dev;
@@ -11,11 +12,13 @@ mod golden;
 mod grafana;
 mod harness;
 mod ingest;
+mod keys;
 mod manage;
 mod manners;
 mod meters;
 mod metrics;
 mod oracle;
+mod owners;
 mod parity;
 mod postgres;
 mod questions;

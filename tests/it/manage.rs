@@ -9,6 +9,7 @@ use codash_collector::venues::Venues;
 use codash_collector::{Settings, pass, schedule};
 use codash_domain::{AccountId, FixedClock, Scopes};
 use codash_store::Error;
+use codash_store::audit::By;
 use codash_store::idempotency::Begun;
 use codash_store::ingest::PageWrite;
 use reqwest::Method;
@@ -501,7 +502,7 @@ async fn while_an_account_is_being_erased_no_answer_counts_it_and_the_collector_
     let of_other = totals(&agent, &format!("&accountId={other}")).await;
     let any = codash_store::portfolios::Expected::Any;
     // As when the process ends right after the first transaction.
-    store.remove_account(&world.tenant.grant(), main, &any, true, now()).await.unwrap();
+    store.remove_account(&world.tenant.grant(), main, &any, true, By::operator(now())).await.unwrap();
     assert_eq!(totals(&agent, "").await, of_other);
     let rows = data(&agent, &format!("/api/forensics/pnl-by-symbol?{ALL_TIME_ISO}")).await;
     assert!(!rows.to_string().contains(&main.to_string()));

@@ -62,13 +62,19 @@ async fn every_path_says_what_it_allows_and_refuses_the_rest() {
     }
 }
 
+/// A key is told that it is of the wrong kind before anything else.
+fn is_for_people(path: &str) -> bool {
+    let people = ["/api/audit", "/api/owners", "/api/keys", "/api/auth/password"];
+    people.iter().any(|start| path.starts_with(start)) && !path.starts_with("/api/keys/self")
+}
+
 #[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let world = World::new().await;
     let agent = world.agent();
     for (path, methods) in paths() {
         // What an id names is not there: `manage` asks for it.
-        if !methods.contains(&"GET".to_owned()) || path.contains("{id}") {
+        if !methods.contains(&"GET".to_owned()) || path.contains("{id}") || is_for_people(&path) {
             continue;
         }
         let (status, got, _) = send(agent.request(Method::GET, &url(&path))).await;
@@ -90,7 +96,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 async fn no_route_ignores_a_parameter_that_it_does_not_know() {
     let world = World::new().await;
     let agent = world.agent();
-    for (path, methods) in paths() {
+    for (path, methods) in paths().into_iter().filter(|(path, _)| !is_for_people(path)) {
         for method in methods {
             let asked = format!("{}?accountIdz=1", url(&path));
             let request = agent.request(method.parse().unwrap(), &asked).header("content-type", "application/json");

@@ -460,11 +460,13 @@ enum Needs {
     Nothing,
     AnyKey,
     Key(Scope),
+    /// A login: every key gets 405.
+    Person,
 }
 
 /// Every route of the contract: what it needs, and a body that it takes.
 fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
-    use Needs::{AnyKey, Key, Nothing};
+    use Needs::{AnyKey, Key, Nothing, Person};
     let get = |path, needs| (Method::GET, path, needs, None);
     let keys = venue_keys();
     let secret = keys.secret.expose_secret();
@@ -477,6 +479,28 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
         get("/api/venues", Nothing),
         (Method::POST, "/api/agents/register", Nothing, Some(json!({ "name": "x", "keyName": "y" }))),
         (Method::POST, "/mcp", AnyKey, Some(ping)),
+        // What is public is walked with a body that is refused: a wrong password is a 401 too.
+        (Method::POST, "/api/auth/signup", Nothing, Some(json!({}))),
+        (Method::POST, "/api/auth/login", Nothing, Some(json!({}))),
+        (Method::POST, "/api/auth/refresh", Nothing, Some(json!({}))),
+        (Method::POST, "/api/auth/logout", Nothing, Some(json!({ "refreshToken": "none" }))),
+        (Method::POST, "/api/auth/accept", Nothing, Some(json!({}))),
+        (Method::POST, "/api/auth/password", Person, Some(json!({ "currentPassword": "x", "newPassword": "y" }))),
+        get("/api/owners", Person),
+        (Method::POST, "/api/owners/claim", Person, Some(json!({ "apiKey": "kv_live_x" }))),
+        (Method::POST, "/api/owners/invitations", Person, Some(json!({ "email": "a@b.example", "role": "viewer" }))),
+        (Method::DELETE, "/api/owners/invitations/{id}", Person, None),
+        (Method::PATCH, "/api/owners/{id}", Person, Some(json!({ "role": "viewer" }))),
+        (Method::DELETE, "/api/owners/{id}", Person, None),
+        get("/api/keys", Person),
+        (Method::POST, "/api/keys", Person, Some(json!({ "name": "x", "scopes": ["workspace:read"] }))),
+        (Method::DELETE, "/api/keys/{id}", Person, None),
+        (Method::POST, "/api/keys/{id}/rotate", Person, Some(json!({ "overlapSeconds": 0 }))),
+        get("/api/audit", Person),
+        get("/api/keys/self", AnyKey),
+        get("/api/keys/self/children", AnyKey),
+        (Method::POST, "/api/keys/self/children", AnyKey, Some(json!({ "name": "child" }))),
+        (Method::DELETE, "/api/keys/self/children/{id}", AnyKey, None),
         get("/api/accounts", Key(Scope::ReadSummary)),
         (Method::POST, "/api/accounts", Key(Scope::WriteAccounts), Some(account)),
         get("/api/accounts/{id}", Key(Scope::ReadSummary)),
@@ -541,6 +565,8 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
         get("/api/forensics/forced-events", Key(Scope::ReadRaw)),
         get("/api/forensics/largest-loss-events", Key(Scope::ReadRaw)),
         get("/api/forensics/risk-timeline", Key(Scope::ReadRaw)),
+        // Last: with this the walk ends for the key.
+        (Method::DELETE, "/api/keys/self", AnyKey, None),
     ]
 }
 
@@ -577,7 +603,7 @@ fn every_route_of_the_router_is_in_the_contract_and_in_the_walk() {
         let operation = &document["paths"][path][method.as_str().to_lowercase()];
         let scope = match needs {
             Needs::Key(scope) => json!(scope),
-            Needs::Nothing | Needs::AnyKey => Value::Null,
+            Needs::Nothing | Needs::AnyKey | Needs::Person => Value::Null,
         };
         assert_eq!(operation["x-required-scope"], scope, "{method} {path}");
         assert_eq!(operation["security"] == json!([]), needs == Needs::Nothing, "{method} {path}");
@@ -605,8 +631,11 @@ async fn each_route_opens_to_its_scope_and_to_no_other() {
             let (status, reply) = send(request(&agent, &method, path, body.as_ref())).await;
             let opens = match needs {
                 Needs::Key(scope) => Scopes::new([held]).allows(scope),
-                Needs::Nothing | Needs::AnyKey => true,
+                Needs::Nothing | Needs::AnyKey | Needs::Person => true,
             };
+            if needs == Needs::Person {
+                assert_eq!((status, &reply["code"]), (405, &json!("api_key_not_accepted")), "{method} {path}");
+            }
             assert!(status < 500 && status != 401, "{method} {path} with {held}: {status}");
             assert_eq!(status != 403, opens, "{method} {path} with {held}: {status}");
             if !opens {

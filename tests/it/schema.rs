@@ -5,8 +5,9 @@ use sqlx::{Connection, PgConnection, Row};
 
 use crate::tenants::TestStore;
 
-/// Not a tenant's: the migration log, and the budgets of venues, which belong to an egress address.
-const SHARED: [&str; 3] = ["_sqlx_migrations", "venue_meters", "venue_silences"];
+/// Not a tenant's: the migration log, the budgets of venues, which belong to an egress address, and
+/// people, who may own several workspaces, with their logins.
+const SHARED: [&str; 5] = ["_sqlx_migrations", "venue_meters", "venue_silences", "people", "logins"];
 
 async fn admin(db: &TestStore) -> PgConnection {
     use secrecy::ExposeSecret;
@@ -94,7 +95,7 @@ async fn the_reading_role_can_only_select_and_not_secrets_nor_raw_records() {
         "SELECT table_name || '.' || column_name FROM information_schema.column_privileges
          WHERE grantee = 'codash_read' AND cardinality($1) > 0
            AND (column_name IN ('raw', 'sealed', 'wrapped', 'hash', 'cursor', 'native_id')
-                OR table_name IN ('account_secrets', 'data_keys', 'api_keys', 'ai_keys', 'leases'))",
+                OR table_name IN ('account_secrets', 'data_keys', 'api_keys', 'ai_keys', 'leases', 'people', 'logins', 'invitations'))",
     )
     .await;
     assert_eq!(secrets, Vec::<String>::new());

@@ -53,6 +53,18 @@ uuid_newtype!(
     /// An API key, as owners and logs name it. It opens nothing.
     KeyId
 );
+uuid_newtype!(
+    /// A person who logs in. People belong to workspaces, through a role in each.
+    PersonId
+);
+uuid_newtype!(
+    /// A login: from a password to its logout, through every refresh.
+    LoginId
+);
+uuid_newtype!(
+    /// An invitation to a workspace.
+    InvitationId
+);
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 

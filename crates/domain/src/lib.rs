@@ -4,6 +4,7 @@
 //! after the noun, say units and sign conventions on the type, and keep money a [`Usd`].
 
 pub mod api_key;
+pub mod attenuation;
 pub mod cash_flow;
 pub mod cover;
 pub mod event;
@@ -17,6 +18,7 @@ pub mod performance;
 pub mod pnl;
 pub mod portfolio;
 pub mod returns;
+pub mod role;
 pub mod scope;
 pub mod snapshot;
 pub mod text;
@@ -24,13 +26,15 @@ pub mod time;
 pub mod venue;
 
 pub use api_key::ApiKey;
+pub use attenuation::{Reach, TooWide, Wish};
 pub use cash_flow::{CashFlow, FlowKind};
 pub use event::{Event, EventType, Fee, Side};
 pub use exposure::Exposure;
-pub use ids::{AccountId, EventId, KeyId, PortfolioId, WorkspaceId};
+pub use ids::{AccountId, EventId, InvitationId, KeyId, LoginId, PersonId, PortfolioId, WorkspaceId};
 pub use instrument::{Asset, Symbol};
 pub use money::{Price, Qty, Usd};
 pub use portfolio::{Forest, Unfit};
+pub use role::Role;
 pub use scope::{Scope, Scopes};
 pub use snapshot::{Balance, Position, Snapshot};
 pub use time::{Clock, FixedClock, SystemClock, Timestamp, Window};

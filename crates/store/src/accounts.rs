@@ -3,8 +3,10 @@
 use codash_domain::{AccountId, AccountStatus, Assurance, PortfolioId, Standing, Timestamp, Usd, Venue, WorkspaceId};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::{self, By, Entry, Verb};
 use crate::idempotency::Keep;
 use crate::row::Columns;
 use crate::session::{Mode, Transaction};
@@ -103,16 +105,18 @@ const ACCOUNT: &str =
  ORDER BY a.created_at, a.account_id";
 
 impl Store {
-    /// Attaches an account: row, sealed credential, streams and lease, or nothing.
+    /// [`Store::attach_account`], for whoever runs the service.
     pub async fn create_account(&self, workspace: WorkspaceId, account: &NewAccount) -> Result<Account, Error> {
-        self.attach_account(workspace, account, None, None).await
+        self.attach_account(workspace, account, By::operator(account.now), None, None).await
     }
 
-    /// As [`Store::create_account`], into a group, and keeping the answer of a request that may be repeated.
+    /// Attaches an account: row, sealed credential, streams and lease, or nothing. Into a group when one is
+    /// named, and keeping the answer of a request that may be repeated.
     pub async fn attach_account(
         &self,
         workspace: WorkspaceId,
         account: &NewAccount,
+        by: By,
         portfolio: Option<PortfolioId>,
         keep: Option<&Keep<'_, Account>>,
     ) -> Result<Account, Error> {
@@ -129,6 +133,9 @@ impl Store {
             .execute(tx.connection())
             .await?;
         let created = one(&mut tx, workspace, account.id).await?;
+        let detail = json!({ "name": account.name, "venue": account.venue, "tags": account.tags });
+        let entry = Entry { detail, ..Entry::done(by, Verb::AccountAttach, account.id.to_string()) };
+        audit::record(&mut tx, workspace, &entry).await?;
         if let Some(keep) = keep {
             keep.done(&mut tx, workspace, &created).await?;
         }

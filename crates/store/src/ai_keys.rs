@@ -2,7 +2,9 @@
 
 use codash_domain::{Timestamp, WorkspaceId};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 
+use crate::audit::{self, By, Entry, Verb};
 use crate::row::Columns;
 use crate::session::{Mode, Transaction};
 use crate::workspaces::random;
@@ -25,7 +27,7 @@ impl Store {
         provider: &str,
         key: &SecretString,
         hint: &str,
-        now: Timestamp,
+        by: By,
     ) -> Result<(AiKey, bool), Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let (version, data_key) = self.data_key(&mut tx, workspace).await?;
@@ -44,9 +46,11 @@ impl Store {
         .bind(version)
         .bind(sealed)
         .bind(hint)
-        .bind(now.utc())
+        .bind(by.at.utc())
         .fetch_one(tx.connection())
         .await?;
+        let entry = Entry { detail: json!({ "hint": hint }), ..Entry::done(by, Verb::AiKeyPut, provider) };
+        audit::record(&mut tx, workspace, &entry).await?;
         tx.commit().await?;
         let key = AiKey {
             provider: row.col("provider")?,
@@ -58,14 +62,19 @@ impl Store {
     }
 
     /// True when there was one.
-    pub async fn remove_ai_key(&self, workspace: WorkspaceId, provider: &str) -> Result<bool, Error> {
+    pub async fn remove_ai_key(&self, workspace: WorkspaceId, provider: &str, by: By) -> Result<bool, Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let done = sqlx::query("DELETE FROM ai_keys WHERE workspace_id = $1 AND provider = $2")
             .bind(workspace.0)
             .bind(provider)
             .execute(tx.connection())
             .await?;
+        if done.rows_affected() == 0 {
+            tx.commit().await?;
+            return Ok(false);
+        }
+        audit::record(&mut tx, workspace, &Entry::done(by, Verb::AiKeyRemove, provider)).await?;
         tx.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(true)
     }
 }

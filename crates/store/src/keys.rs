@@ -1,6 +1,6 @@
-//! API keys as stored: a hash and what it opens.
+//! API keys as stored: a hash and what it opens. What changes them is in [`crate::key_changes`].
 
-use codash_domain::{AccountId, KeyId, Scopes, Timestamp, WorkspaceId};
+use codash_domain::{AccountId, KeyId, Reach, Scopes, Timestamp, WorkspaceId};
 use ipnet::IpNet;
 use uuid::Uuid;
 
@@ -32,58 +32,48 @@ pub struct KeyRow {
     pub scopes: Scopes,
     pub accounts: Option<Vec<AccountId>>,
     pub addresses: Vec<IpNet>,
+    /// The key that made this one.
+    pub parent: Option<KeyId>,
+    /// How many keys made each other before this one.
+    pub depth: u8,
+    pub reads_per_minute: Option<u32>,
     pub created_at: Timestamp,
+    /// At most a minute old.
     pub last_used_at: Option<Timestamp>,
+    pub rotated_at: Option<Timestamp>,
+    /// Until when the secret before the last rotation is taken.
+    pub old_until: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
 
-impl Store {
-    /// Stores a key. `NotFound` when there is no such workspace, or no such account in it.
-    pub async fn create_key(&self, workspace: WorkspaceId, key: &NewKey) -> Result<(), Error> {
-        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        if let Some(accounts) = &key.accounts {
-            let ids: Vec<Uuid> = accounts.iter().map(|a| a.0).collect();
-            let found: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM accounts WHERE workspace_id = $1 AND account_id = ANY($2)")
-                    .bind(workspace.0)
-                    .bind(&ids)
-                    .fetch_one(tx.connection())
-                    .await?;
-            if usize::try_from(found).ok() != Some(ids.len()) {
-                return Err(Error::NotFound);
-            }
+impl KeyRow {
+    pub fn reach(&self) -> Reach {
+        Reach {
+            scopes: self.scopes.clone(),
+            accounts: self.accounts.clone(),
+            addresses: self.addresses.clone(),
+            expires_at: self.expires_at,
+            reads_per_minute: self.reads_per_minute,
         }
-        insert(&mut tx, workspace, key).await?;
-        tx.commit().await
     }
 
+    /// Neither revoked nor expired.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
+pub(crate) const COLUMNS: &str = "key_id, name, hint, scopes, account_ids, addresses::text[] AS addresses, parent_id, depth, \
+     reads_per_minute, created_at, last_used_at, rotated_at, old_until, expires_at, revoked_at";
+
+impl Store {
+    /// Every key of a workspace, also revoked and expired ones, oldest first.
     pub async fn list_keys(&self, workspace: WorkspaceId) -> Result<Vec<KeyRow>, Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        let rows = sqlx::query(
-            "SELECT key_id, name, hint, scopes, account_ids, addresses::text[] AS addresses, created_at, last_used_at,
-                    expires_at, revoked_at
-             FROM api_keys WHERE workspace_id = $1 ORDER BY created_at, key_id",
-        )
-        .bind(workspace.0)
-        .fetch_all(tx.connection())
-        .await?;
+        let keys = all(&mut tx, workspace).await?;
         tx.commit().await?;
-        rows.iter().map(key_row).collect()
-    }
-
-    /// True when the key was live until now.
-    pub async fn revoke_key(&self, workspace: WorkspaceId, key: KeyId) -> Result<bool, Error> {
-        let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        let done = sqlx::query(
-            "UPDATE api_keys SET revoked_at = now() WHERE workspace_id = $1 AND key_id = $2 AND revoked_at IS NULL",
-        )
-        .bind(workspace.0)
-        .bind(key.0)
-        .execute(tx.connection())
-        .await?;
-        tx.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(keys)
     }
 
     /// Notes that a key is in use, at most once a minute. Failure is logged: no answer depends on it.
@@ -106,30 +96,14 @@ impl Store {
     }
 }
 
-pub(crate) async fn insert(tx: &mut Transaction, workspace: WorkspaceId, key: &NewKey) -> Result<(), Error> {
-    let scopes: Vec<&str> = key.scopes.iter().map(|s| s.as_str()).collect();
-    let accounts: Option<Vec<Uuid>> = key.accounts.as_ref().map(|ids| ids.iter().map(|a| a.0).collect());
-    let addresses: Vec<String> = key.addresses.iter().map(|a| a.trunc().to_string()).collect();
-    sqlx::query(
-        "INSERT INTO api_keys (workspace_id, key_id, name, hash, hint, scopes, account_ids, addresses, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text[]::cidr[], $9, $10)",
-    )
-    .bind(workspace.0)
-    .bind(key.id.0)
-    .bind(&key.name)
-    .bind(&key.hash[..])
-    .bind(&key.hint)
-    .bind(scopes)
-    .bind(accounts)
-    .bind(addresses)
-    .bind(key.created_at.utc())
-    .bind(key.expires_at.map(Timestamp::utc))
-    .execute(tx.connection())
-    .await?;
-    Ok(())
+pub(crate) async fn all(tx: &mut Transaction, workspace: WorkspaceId) -> Result<Vec<KeyRow>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE workspace_id = $1 ORDER BY created_at, key_id");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(workspace.0).fetch_all(tx.connection()).await?;
+    rows.iter().map(key_row).collect()
 }
 
 fn key_row(row: &sqlx::postgres::PgRow) -> Result<KeyRow, Error> {
+    let small = |column: &'static str| move |_| Error::Corrupt { column, detail: "negative".into() };
     Ok(KeyRow {
         id: KeyId(row.col("key_id")?),
         name: row.col("name")?,
@@ -137,8 +111,17 @@ fn key_row(row: &sqlx::postgres::PgRow) -> Result<KeyRow, Error> {
         scopes: Scopes::new(parse_all(&row.col::<Vec<String>>("scopes")?, "scopes")?),
         accounts: row.col::<Option<Vec<Uuid>>>("account_ids")?.map(|ids| ids.into_iter().map(AccountId).collect()),
         addresses: parse_all(&row.col::<Vec<String>>("addresses")?, "addresses")?,
+        parent: row.col::<Option<Uuid>>("parent_id")?.map(KeyId),
+        depth: u8::try_from(row.col::<i16>("depth")?).map_err(small("depth"))?,
+        reads_per_minute: row
+            .col::<Option<i32>>("reads_per_minute")?
+            .map(u32::try_from)
+            .transpose()
+            .map_err(small("reads_per_minute"))?,
         created_at: row.at("created_at")?,
         last_used_at: row.maybe_at("last_used_at")?,
+        rotated_at: row.maybe_at("rotated_at")?,
+        old_until: row.maybe_at("old_until")?,
         expires_at: row.maybe_at("expires_at")?,
         revoked_at: row.maybe_at("revoked_at")?,
     })

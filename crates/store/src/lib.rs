@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod ai_keys;
+pub mod audit;
 pub mod cash_flows;
 pub mod coverage;
 pub mod erase;
@@ -18,6 +19,7 @@ pub mod grant;
 pub mod grouped;
 pub mod idempotency;
 pub mod ingest;
+pub mod key_changes;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
@@ -25,6 +27,8 @@ pub mod manage;
 pub mod meters;
 pub mod migrations;
 pub mod nav;
+pub mod owners;
+pub mod people;
 pub mod performance;
 pub mod portfolios;
 pub mod positions;
@@ -109,6 +113,11 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.reads).await?;
         Ok(())
+    }
+
+    /// A key for a purpose of the service's own, the same on every instance; see [`MasterKeys::derive`].
+    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
+        self.master_keys.derive(purpose)
     }
 
     /// How many questions can be asked at once.

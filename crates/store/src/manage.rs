@@ -4,9 +4,11 @@
 //! must not work against draws a new epoch: what it had under way is fenced, and it begins anew.
 
 use codash_domain::{AccountId, PortfolioId, Standing, Timestamp, Venue, WorkspaceId};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::accounts::{self, Account, fingerprint};
+use crate::audit::{self, By, Entry, Verb};
 use crate::portfolios::{Expected, Tree};
 use crate::row::Columns;
 use crate::session::{Mode, Transaction};
@@ -47,7 +49,7 @@ impl Store {
         id: AccountId,
         expected: &Expected,
         change: &AccountChange,
-        now: Timestamp,
+        by: By,
     ) -> Result<Account, Error> {
         let workspace = grant.workspace;
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
@@ -75,17 +77,26 @@ impl Store {
         .bind(&change.tags)
         .bind(change.portfolio.unwrap_or(held.portfolio).map(|p| p.0))
         .bind(is_active)
-        .bind(now.utc())
+        .bind(by.at.utc())
         .execute(tx.connection())
         .await?;
         let changed = accounts::one(&mut tx, workspace, id).await?;
+        let AccountChange { name, tags, portfolio, is_active } = change;
+        let detail = json!({ "name": name, "tags": tags, "portfolioId": portfolio, "isActive": is_active });
+        note(&mut tx, workspace, Verb::AccountChange, id, by, detail).await?;
         tx.commit().await?;
         Ok(changed)
     }
 
     /// Makes the account due now. With `from`, every stream that its venue can give again is read again
     /// from there on.
-    pub async fn sync_account(&self, grant: &Grant, id: AccountId, from: Option<Timestamp>) -> Result<Account, Error> {
+    pub async fn sync_account(
+        &self,
+        grant: &Grant,
+        id: AccountId,
+        from: Option<Timestamp>,
+        by: By,
+    ) -> Result<Account, Error> {
         let workspace = grant.workspace;
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let held = hold(&mut tx, grant, id, &Expected::Any).await?;
@@ -104,6 +115,7 @@ impl Store {
         .execute(tx.connection())
         .await?;
         let account = accounts::one(&mut tx, workspace, id).await?;
+        note(&mut tx, workspace, Verb::AccountChange, id, by, json!({ "sync": true, "from": from })).await?;
         tx.commit().await?;
         Ok(account)
     }
@@ -116,7 +128,7 @@ impl Store {
         id: AccountId,
         expected: &Expected,
         new: &NewCredential,
-        now: Timestamp,
+        by: By,
     ) -> Result<Account, Error> {
         let workspace = grant.workspace;
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
@@ -137,7 +149,7 @@ impl Store {
         .bind(workspace.0)
         .bind(id.0)
         .bind(&fingerprint[..])
-        .bind(now.utc())
+        .bind(by.at.utc())
         .bind(&new.standing.kind)
         .bind(new.standing.assurance.as_str())
         .bind(&new.standing.not_covered)
@@ -155,6 +167,7 @@ impl Store {
         .await?;
         hand_over(&mut tx, workspace, id).await?;
         let account = accounts::one(&mut tx, workspace, id).await?;
+        note(&mut tx, workspace, Verb::AccountChange, id, by, json!({ "credentials": "replaced" })).await?;
         tx.commit().await?;
         Ok(account)
     }
@@ -167,13 +180,13 @@ impl Store {
         id: AccountId,
         expected: &Expected,
         erase: bool,
-        now: Timestamp,
+        by: By,
     ) -> Result<Option<Account>, Error> {
         let workspace = grant.workspace;
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let held = hold(&mut tx, grant, id, expected).await?;
         if !held.is_removed {
-            end(&mut tx, workspace, id, now).await?;
+            end(&mut tx, workspace, id, by.at).await?;
         }
         let account = if erase {
             begin_erasing(&mut tx, workspace, id).await?;
@@ -181,9 +194,23 @@ impl Store {
         } else {
             Some(accounts::one(&mut tx, workspace, id).await?)
         };
+        let detail = json!({ "history": if erase { "deleted" } else { "kept" } });
+        note(&mut tx, workspace, Verb::AccountRemove, id, by, detail).await?;
         tx.commit().await?;
         Ok(account)
     }
+}
+
+/// Records a change of an account in its own transaction.
+async fn note(
+    tx: &mut Transaction,
+    workspace: WorkspaceId,
+    verb: Verb,
+    account: AccountId,
+    by: By,
+    detail: Value,
+) -> Result<(), Error> {
+    audit::record(tx, workspace, &Entry { detail, ..Entry::done(by, verb, account.to_string()) }).await
 }
 
 impl Held {

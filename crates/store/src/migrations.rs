@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, SqlSafeStr};
 
 use crate::Error;
 
-const ALL: [(i64, &str, &str); 12] = [
+const ALL: [(i64, &str, &str); 13] = [
     (1, "workspaces and keys", include_str!("../../../migrations/0001_workspaces_and_keys.sql")),
     (2, "accounts and leases", include_str!("../../../migrations/0002_accounts_and_leases.sql")),
     (3, "events", include_str!("../../../migrations/0003_events.sql")),
@@ -19,6 +19,7 @@ const ALL: [(i64, &str, &str); 12] = [
     (10, "superseded events", include_str!("../../../migrations/0010_superseded_events.sql")),
     (11, "managing", include_str!("../../../migrations/0011_managing.sql")),
     (14, "watermarks", include_str!("../../../migrations/0014_watermarks.sql")),
+    (15, "keys, owners, audit", include_str!("../../../migrations/0015_keys_owners_audit.sql")),
 ];
 
 /// Brings the schema up to date. Safe to call from several processes at once.

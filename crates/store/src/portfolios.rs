@@ -2,9 +2,11 @@
 
 use codash_domain::portfolio::Sight;
 use codash_domain::{AccountId, Forest, PortfolioId, Timestamp, Unfit, WorkspaceId};
+use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use crate::audit::{self, By, Entry, Verb};
 use crate::idempotency::Keep;
 use crate::row::Columns;
 use crate::session::{Mode, Transaction};
@@ -121,6 +123,7 @@ impl Store {
         &self,
         grant: &Grant,
         new: &NewPortfolio,
+        by: By,
         keep: Option<&Keep<'_, Portfolio>>,
     ) -> Result<Portfolio, Error> {
         let workspace = grant.workspace;
@@ -146,6 +149,15 @@ impl Store {
         .fetch_one(tx.connection())
         .await?;
         let created = portfolio(&row)?;
+        note(
+            &mut tx,
+            workspace,
+            Verb::PortfolioCreate,
+            new.id,
+            by,
+            json!({ "name": new.name, "parentId": new.parent }),
+        )
+        .await?;
         if let Some(keep) = keep {
             keep.done(&mut tx, workspace, &created).await?;
         }
@@ -159,7 +171,7 @@ impl Store {
         id: PortfolioId,
         expected: &Expected,
         change: &PortfolioChange,
-        now: Timestamp,
+        by: By,
     ) -> Result<Portfolio, Error> {
         let workspace = grant.workspace;
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
@@ -184,10 +196,12 @@ impl Store {
         .bind(id.0)
         .bind(change.name.as_ref().unwrap_or(&group.name))
         .bind(change.parent.unwrap_or(group.parent).map(|p| p.0))
-        .bind(now.utc())
+        .bind(by.at.utc())
         .fetch_one(tx.connection())
         .await?;
         let changed = portfolio(&row)?;
+        let detail = json!({ "name": change.name, "parentId": change.parent });
+        note(&mut tx, workspace, Verb::PortfolioChange, id, by, detail).await?;
         tx.commit().await?;
         Ok(changed)
     }
@@ -198,7 +212,7 @@ impl Store {
         grant: &Grant,
         id: PortfolioId,
         expected: &Expected,
-        now: Timestamp,
+        by: By,
     ) -> Result<Dissolved, Error> {
         let workspace = grant.workspace;
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
@@ -210,7 +224,7 @@ impl Store {
                 .bind(workspace.0)
                 .bind(id.0)
                 .bind(group.parent.map(|p| p.0))
-                .bind(now.utc())
+                .bind(by.at.utc())
         };
         // First out of its way: a child may have its name.
         let aside = format!("{}\u{FFFF}", group.name);
@@ -237,6 +251,8 @@ impl Store {
             .bind(id.0)
             .execute(tx.connection())
             .await?;
+        let detail = json!({ "name": group.name, "movedTo": group.parent });
+        note(&mut tx, workspace, Verb::PortfolioRemove, id, by, detail).await?;
         tx.commit().await?;
         Ok(Dissolved {
             parent: group.parent,
@@ -259,6 +275,18 @@ impl Session<'_> {
         }
         Ok(groups)
     }
+}
+
+/// Records a change of a group in its own transaction.
+async fn note(
+    tx: &mut Transaction,
+    workspace: WorkspaceId,
+    verb: Verb,
+    group: PortfolioId,
+    by: By,
+    detail: Value,
+) -> Result<(), Error> {
+    audit::record(tx, workspace, &Entry { detail, ..Entry::done(by, verb, group.to_string()) }).await
 }
 
 /// Held until the transaction ends.
