@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use codash_analytics::{Ctx, CursorKey};
+use codash_automations::guard::Reach;
 use codash_collector::venues::Venues;
 use codash_domain::Clock;
 use codash_store::Store;
@@ -41,6 +42,8 @@ pub struct AppConfig {
     pub hsts_seconds: u32,
     /// How long the audit is kept.
     pub audit_retention_days: u32,
+    /// How far webhooks reach.
+    pub webhooks: Reach,
 }
 
 impl Default for AppConfig {
@@ -56,6 +59,7 @@ impl Default for AppConfig {
             public_url: None,
             hsts_seconds: 0,
             audit_retention_days: 400,
+            webhooks: Reach::Public,
         }
     }
 }

@@ -50,6 +50,14 @@ impl Caller {
         if self.grant.scopes.allows(scope) { Ok(()) } else { Err(ApiError::insufficient_scope(scope)) }
     }
 
+    /// 405 for a login: what goes on acting later acts with a key.
+    pub fn require_key(&self) -> Result<(), ApiError> {
+        match self.who {
+            Who::Key { .. } => Ok(()),
+            Who::Person { .. } => Err(ApiError::login_not_accepted()),
+        }
+    }
+
     /// For the audit.
     pub fn by(&self, app: &App) -> By {
         let actor = match self.who {

@@ -186,6 +186,13 @@ pub const CATALOGUE: &[Entry] = &[
         "Log in again.",
     ),
     entry(
+        ("invalid_signature", 401),
+        Path("/api/automations/trigger/"),
+        No,
+        "The trigger wants signed requests, and this signature is missing, wrong or too old.",
+        "Sign as docs/automations.md says.",
+    ),
+    entry(
         ("missing_credential", 401),
         Keyed,
         No,
@@ -361,6 +368,27 @@ pub const CATALOGUE: &[Entry] = &[
         "Make another person owner first.",
     ),
     entry(("too_many_keys", 409), Path("/api/keys"), No, "There are as many live keys as may be.", "Revoke one."),
+    entry(
+        ("automation_paused", 409),
+        Path("/api/automations/{id}/run"),
+        No,
+        "The automation is paused.",
+        "Resume it first: PATCH it with paused false.",
+    ),
+    entry(
+        ("quota_reached", 409),
+        Path("/api/automations"),
+        No,
+        "There are as many automations, webhooks or runs as may be.",
+        "Remove one, or wait for the hour to pass.",
+    ),
+    entry(
+        ("webhook_disabled", 409),
+        Path("/api/automations/deliveries"),
+        No,
+        "The webhook is disabled.",
+        "Enable it first: PATCH it with disabled false.",
+    ),
     entry(
         ("conflict", 409),
         Path("/api/"),

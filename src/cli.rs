@@ -24,7 +24,7 @@ use crate::app::{App, random};
 use crate::config::{self, Config, environment, unknown_names};
 use crate::rest::error::chain;
 use crate::telemetry::{self, Telemetry};
-use crate::{dev, load, openapi, paper, server};
+use crate::{automate, dev, load, openapi, paper, server};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -43,6 +43,8 @@ enum Command {
     Serve(ServeArgs),
     /// Collect from the venues. Several may run; they share the accounts out.
     Collect,
+    /// Run automations: schedules, conditions, triggers, webhooks. Several may run; they share the work out.
+    Automate,
     /// Run everything in one process on a private PostgreSQL, with a demo workspace.
     Dev(dev::DevArgs),
     /// Run a simulated exchange that speaks Binance's HTTP API: play money, made-up markets.
@@ -148,6 +150,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(&args).await,
         Command::Collect => collect().await,
+        Command::Automate => run_automations().await,
         Command::Dev(args) => run_dev(args).await,
         Command::PaperExchange(args) => run_paper(&args).await,
         Command::Migrate => migrate().await,
@@ -182,6 +185,17 @@ async fn collect() -> Result<(), Failure> {
     let store = Store::connect(config.store).await?;
     let venues = venues(&store, config.endpoints, config.egress)?;
     codash_collector::run(store.clone(), venues, codash_collector::Settings::default(), stop_signal()?).await;
+    store.close().await;
+    telemetry.shutdown().await;
+    Ok(())
+}
+
+async fn run_automations() -> Result<(), Failure> {
+    let (config, telemetry) = boot(&environment)?;
+    let store = Store::connect(config.store.clone()).await?;
+    let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
+    let worker = automate::worker(store.clone(), &config.app, cursor_key, Arc::new(SystemClock))?;
+    codash_automations::run(worker, stop_signal()?).await;
     store.close().await;
     telemetry.shutdown().await;
     Ok(())

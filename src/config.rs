@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::Uri;
+use codash_automations::guard::Reach;
 use codash_collector::venues::Endpoints;
 use codash_collector::venues::registry::REGISTRY;
 use codash_store::{MasterKeys, StoreConfig};
@@ -21,7 +22,7 @@ use crate::limits::LimitSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 23] = [
+pub const SETTINGS: [(&str, &str); 24] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
     ("CODASH_AUDIT_RETENTION_DAYS", "how long the audit is kept, in days; 30 at least (400)"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
@@ -51,6 +52,7 @@ pub const SETTINGS: [(&str, &str); 23] = [
     ("CODASH_REQUEST_DEADLINE_MS", "after this a request is answered 504 (10000)"),
     ("CODASH_TEST_DATABASE_URL", "tests only: a PostgreSQL to use instead of starting one"),
     ("CODASH_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, separated by commas"),
+    ("CODASH_WEBHOOKS_LOCAL", "true: webhooks may go to this machine, and by http; for trials only (false)"),
 ];
 
 /// The address of each venue's host is a setting too.
@@ -211,6 +213,10 @@ impl Reading<'_> {
             public_url,
             body_deadline: usual.body_deadline,
             audit_retention_days: self.number("CODASH_AUDIT_RETENTION_DAYS", usual.audit_retention_days, 30, 36_500),
+            webhooks: match self.or("CODASH_WEBHOOKS_LOCAL", "true or false", false) {
+                true => Reach::Local,
+                false => Reach::Public,
+            },
         }
     }
 

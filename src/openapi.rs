@@ -1,11 +1,13 @@
 //! The REST contract, printed from the types that are read and written: OpenAPI 3.1.
 //!
 //! `openapi.yaml` in the repository is what [`yaml`] prints; a test compares them. To add a route:
-//! an entry in [`paths`], of accounts and groups in `openapi/manage.rs`, of people and keys in `openapi/people.rs`, of a dataset for dashboards in
+//! an entry in [`paths`], of accounts and groups in `openapi/manage.rs`, of people and keys in
+//! `openapi/people.rs`, of automations in `openapi/automations.rs`, of a dataset for dashboards in
 //! `openapi/grafana.rs`, made of [`parts`]. What all entries have in common (tags, scopes and codes for
 //! programs, errors that any route may answer, headers) is added by [`finish`]; examples come from
 //! `docs/golden/examples.json`.
 
+mod automations;
 mod examples;
 mod finish;
 mod grafana;
@@ -88,7 +90,7 @@ fn written() -> Value {
 }
 
 fn all_paths() -> Value {
-    let families = [paths(), manage::paths(), people::paths(), grafana::paths()];
+    let families = [paths(), manage::paths(), people::paths(), automations::paths(), grafana::paths()];
     let entries = families.into_iter().flat_map(|family| match family {
         Value::Object(entries) => entries,
         _ => Map::new(),

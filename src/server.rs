@@ -84,6 +84,8 @@ fn is_public(method: &Method, path: &str) -> bool {
         | "/api/auth/refresh"
         | "/api/auth/logout"
         | "/api/auth/accept" => *method == Method::POST || *method == Method::OPTIONS,
+        // The token in the path is the key.
+        _ if path.starts_with("/api/automations/trigger/") => *method == Method::POST || *method == Method::OPTIONS,
         _ => path.starts_with("/.well-known/"),
     }
 }

@@ -80,6 +80,16 @@ impl Api {
             .ok_or_else(|| Error::Other("our own API registered a workspace without a key".into()))
     }
 
+    /// Something to look at below /api/automations; its owner may remove it.
+    pub async fn example_automation(&self, key: &str) -> Result<(), Error> {
+        let body = json!({
+            "name": "What it is worth, every hour",
+            "when": { "interval": { "everySeconds": 3600 } },
+            "what": { "question": { "name": "get_portfolio_summary" } },
+        });
+        self.done(Some(key), "/api/automations", Some(body)).await.map(drop)
+    }
+
     /// Attaches the demo's accounts with their read keys; one that is attached already stays.
     pub async fn attach(&self, key: &str, there: &[Account]) -> Result<(), Error> {
         for (account, name) in accounts(there) {

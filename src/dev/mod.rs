@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codash_analytics::CursorKey;
+use codash_automations::Worker;
 use codash_collector::http::{Http, Shared};
 use codash_collector::venues::{Endpoints, Venues};
 use codash_domain::{Clock, SystemClock};
@@ -31,6 +32,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::automate;
 use crate::config::{Config, environment};
 use crate::server;
 use demo::Api;
@@ -162,6 +164,8 @@ struct Dev {
     api: Running,
     /// None once it has done its work, where time stands still.
     collector: Option<Running>,
+    /// None where time stands still.
+    automations: Option<Running>,
     url: String,
     workspace: Workspace,
     data: String,
@@ -213,6 +217,8 @@ impl Dev {
             true => golden::cursor_key(),
             false => CursorKey::new(config.store.master_keys.derive("cursor")),
         };
+        let worker = automate::worker(store.clone(), &config.app, cursor_key.clone(), Arc::clone(&clock));
+        let worker = worker.map_err(Error::Other)?;
         let app = App::build(store.clone(), venues.clone(), cursor_key, clock, config.app);
         let api = serve(app, listener);
 
@@ -221,8 +227,9 @@ impl Dev {
             _ => workspace(folder, &store, &Api::at(&url)?, paper.as_ref()).await?,
         };
         let collector = Some(collect(store.clone(), venues, paper.is_some()));
+        let automations = (!args.golden).then(|| run_automations(worker));
         let data = folder.path.display().to_string();
-        let mut dev = Self { store, paper, api, collector, url, workspace, data };
+        let mut dev = Self { store, paper, api, collector, automations, url, workspace, data };
         dev.wait_for_data(args.golden).await?;
         Ok(dev)
     }
@@ -267,6 +274,9 @@ impl Dev {
         if let Some(collector) = self.collector {
             collector.stop().await;
         }
+        if let Some(automations) = self.automations {
+            automations.stop().await;
+        }
         if let Some(paper) = self.paper {
             paper.stop().await;
         }
@@ -301,7 +311,8 @@ impl Dev {
              API key    {key}\n  \
              Workspace  {}\n  \
              Data       {}\n  \
-             Accounts   {}\n\n\
+             Accounts   {}\n  \
+             Automations {url}/api/automations: questions on a schedule (docs/automations.md)\n\n\
              For an MCP client's configuration:\n\n{config}\n\n\
              To try at once:\n\n{curls}\n\n\
              Ctrl-C stops everything.\n",
@@ -407,6 +418,7 @@ async fn workspace(folder: &Folder, store: &Store, api: &Api, paper: Option<&Pap
             let name = if paper.is_some() { "Demo (paper exchange)" } else { "My workspace" };
             let made = api.register(name).await?;
             folder.keep_workspace(&made)?;
+            api.example_automation(&made.api_key).await?;
             made
         }
     };
@@ -437,6 +449,12 @@ fn collect(store: Store, venues: Venues, is_demo: bool) -> Running {
         settings.every = DEMO_EVERY;
     }
     let task = tokio::spawn(codash_collector::run(store, venues, settings, stop.clone()));
+    Running { stop, task }
+}
+
+fn run_automations(worker: Worker) -> Running {
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(codash_automations::run(worker, stop.clone()));
     Running { stop, task }
 }
 

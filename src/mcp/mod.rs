@@ -10,7 +10,7 @@ mod error;
 mod methods;
 mod result;
 mod rpc;
-mod tools;
+pub(crate) mod tools;
 
 use axum::body::Bytes;
 use axum::extract::State;

@@ -121,6 +121,7 @@ pub struct Tool {
     pub name: &'static str,
     pub scope: Scope,
     listed: Box<RawValue>,
+    check: fn(&Value) -> Result<(), Vec<Invalid>>,
     ask: Ask,
 }
 
@@ -191,6 +192,11 @@ pub fn listed(scopes: &Scopes) -> Box<RawValue> {
 }
 
 impl Tool {
+    /// Holds arguments to the schema without asking: for those who ask later.
+    pub fn check(&self, arguments: &Value) -> Result<(), Vec<Invalid>> {
+        (self.check)(arguments)
+    }
+
     /// Reads the arguments, asks the question and returns its answer as JSON, with every digit.
     pub async fn ask<'a>(&self, ctx: &'a Ctx<'a>, arguments: &'a Value) -> Result<Box<RawValue>, Unanswered> {
         (self.ask)(ctx, arguments).await
@@ -207,6 +213,7 @@ where
         name: card.name,
         scope: card.scope,
         listed: raw(&describe::<Q, A>(card)),
+        check: |arguments| read::<Q>(arguments).map(drop),
         ask: Box::new(move |ctx, arguments| {
             Box::pin(async move {
                 let query = read::<Q>(arguments).map_err(Unanswered::Arguments)?;

@@ -186,7 +186,14 @@ mod tests {
     fn every_operation_says_its_family_its_scope_and_its_codes() {
         // Of people, by their role, and of keys themselves.
         let unscoped = ["/api/auth/", "/api/owners", "/api/keys", "/api/audit"];
-        let public = ["/api/agents/register", "/api/venues", "/health/live", "/health/ready", "/mcp"];
+        let public = [
+            "/api/automations/trigger/{token}",
+            "/api/agents/register",
+            "/api/venues",
+            "/health/live",
+            "/health/ready",
+            "/mcp",
+        ];
         for (path, operations) in document()["paths"].as_object().unwrap() {
             for operation in operations.as_object().unwrap().values() {
                 assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{path}");

@@ -9,6 +9,7 @@ pub mod agents;
 pub mod ai_keys;
 pub mod audit;
 pub mod auth;
+pub mod automations;
 pub mod cash_flows;
 pub mod conditional;
 pub mod documents;
@@ -40,6 +41,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::app::App;
+use automations::webhooks;
 
 /// All routes but `/mcp`. Layers come in `src/server.rs`.
 pub fn routes(app: &App) -> Router<App> {
@@ -78,6 +80,16 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/portfolios/{id}", get(portfolios::one).patch(portfolios::change).delete(portfolios::remove))
         .route("/api/settings/ai-keys", post(ai_keys::put))
         .route("/api/settings/ai-keys/{provider}", delete(ai_keys::remove))
+        .route("/api/automations", get(automations::list).post(automations::create))
+        .route("/api/automations/{id}", patch(automations::change).get(automations::get).delete(automations::remove))
+        .route("/api/automations/{id}/run", post(automations::run))
+        .route("/api/automations/{id}/runs", get(automations::runs))
+        .route("/api/automations/trigger/{token}", automations::trigger::route())
+        .route("/api/automations/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/api/automations/webhooks/{id}", patch(webhooks::change).delete(webhooks::remove))
+        .route("/api/automations/webhooks/{id}/deliveries", get(webhooks::deliveries))
+        .route("/api/automations/deliveries/{id}", get(webhooks::delivery))
+        .route("/api/automations/deliveries/{id}/redeliver", post(webhooks::redeliver))
         .route("/api/cash-flows", get(cash_flows::list))
         .route("/api/portfolio", get(portfolio::now))
         .route("/api/portfolio/history", get(portfolio::history))

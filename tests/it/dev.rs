@@ -174,6 +174,32 @@ async fn the_demo_is_whole_has_money_of_every_kind_and_its_nav_moves() {
     }
 }
 
+/// `codash dev` works its automations off: the example runs when it is asked to.
+#[tokio::test]
+async fn the_example_automation_is_there_and_runs() {
+    let folder = Folder::new();
+    let (_dev, ready) = Dev::started(&folder.0, &["--ephemeral", "--no-demo"]).await;
+    let agent = agent(&ready);
+    let ask = async |method: reqwest::Method, path: &str| -> Value {
+        let reply = agent.request(method, path).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Value>(&reply).unwrap()["data"].take()
+    };
+    let listed = ask(reqwest::Method::GET, "/api/automations").await;
+    assert_eq!(listed["count"], json!(1), "{listed}");
+    let path = format!("/api/automations/{}", listed["automations"][0]["id"].as_str().unwrap());
+    ask(reqwest::Method::POST, &format!("{path}/run")).await;
+    let start = Instant::now();
+    loop {
+        let runs = ask(reqwest::Method::GET, &format!("{path}/runs")).await;
+        if runs["runs"][0]["state"] == json!("succeeded") {
+            assert_eq!(runs["runs"][0]["result"]["accountCount"], json!(0), "{runs}");
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{runs}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// A signed order, as ccxt sends it.
 async fn buy(ready: &Value, qty: &str) -> Value {
     let text = |field: &str| ready[field].as_str().unwrap();

@@ -92,8 +92,8 @@ fn requests() -> Vec<(&'static str, Value)> {
 /// Operations without an example: what they need is not in the golden workspace.
 const WITHOUT: [&str; 3] = ["attachAccount", "replaceCredentials", "syncAccount"];
 
-/// What people and keys do has ids and secrets that are drawn anew each time.
-const RANDOM_FAMILIES: [&str; 4] = ["/api/auth/", "/api/owners", "/api/keys", "/api/audit"];
+/// What people, keys and automations do has ids and secrets that are drawn anew each time.
+const RANDOM_FAMILIES: [&str; 5] = ["/api/auth/", "/api/owners", "/api/keys", "/api/audit", "/api/automations"];
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/golden/examples.json")

@@ -2,6 +2,7 @@
 
 mod agent;
 mod audit;
+mod automations;
 mod cancel;
 mod collector;
 mod dev;

@@ -473,6 +473,7 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
     let account = json!({ "name": "New", "venue": "binance", "apiKey": keys.api_key, "apiSecret": secret });
     let ai_key = json!({ "provider": "anthropic", "key": "sk-ant-REDACTED" });
     let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    let webhook = json!({ "url": "https://hooks.example.com/" });
     vec![
         get("/health/live", Nothing),
         get("/health/ready", Nothing),
@@ -520,6 +521,21 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
         (Method::DELETE, "/api/portfolios/{id}", Key(Scope::WriteAccounts), None),
         (Method::POST, "/api/settings/ai-keys", Key(Scope::WriteAiKeys), Some(ai_key)),
         (Method::DELETE, "/api/settings/ai-keys/{provider}", Key(Scope::WriteAiKeys), None),
+        get("/api/automations", Key(Scope::WriteAutomations)),
+        (Method::POST, "/api/automations", Key(Scope::WriteAutomations), Some(automation())),
+        get("/api/automations/{id}", Key(Scope::WriteAutomations)),
+        (Method::PATCH, "/api/automations/{id}", Key(Scope::WriteAutomations), Some(json!({ "paused": true }))),
+        (Method::DELETE, "/api/automations/{id}", Key(Scope::WriteAutomations), None),
+        (Method::POST, "/api/automations/{id}/run", Key(Scope::WriteAutomations), None),
+        get("/api/automations/{id}/runs", Key(Scope::WriteAutomations)),
+        (Method::POST, "/api/automations/trigger/{token}", Nothing, None),
+        get("/api/automations/webhooks", Key(Scope::WriteAutomations)),
+        (Method::POST, "/api/automations/webhooks", Key(Scope::WriteAutomations), Some(webhook)),
+        (Method::PATCH, "/api/automations/webhooks/{id}", Key(Scope::WriteAutomations), Some(json!({}))),
+        (Method::DELETE, "/api/automations/webhooks/{id}", Key(Scope::WriteAutomations), None),
+        get("/api/automations/webhooks/{id}/deliveries", Key(Scope::WriteAutomations)),
+        get("/api/automations/deliveries/{id}", Key(Scope::WriteAutomations)),
+        (Method::POST, "/api/automations/deliveries/{id}/redeliver", Key(Scope::WriteAutomations), None),
         get("/api/cash-flows", Key(Scope::ReadRaw)),
         get("/api/status", Key(Scope::ReadLive)),
         get("/api/grafana/nav", Key(Scope::ReadLive)),
@@ -568,6 +584,11 @@ fn routes() -> Vec<(Method, &'static str, Needs, Option<Value>)> {
         // Last: with this the walk ends for the key.
         (Method::DELETE, "/api/keys/self", AnyKey, None),
     ]
+}
+
+fn automation() -> Value {
+    json!({ "name": "Hourly", "when": { "interval": { "everySeconds": 3600 } },
+        "what": { "question": { "name": "list_accounts" } } })
 }
 
 /// A path with its places filled in.

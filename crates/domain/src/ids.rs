@@ -66,6 +66,23 @@ uuid_newtype!(
     InvitationId
 );
 
+uuid_newtype!(
+    /// An automation: when, what, to whom.
+    AutomationId
+);
+uuid_newtype!(
+    /// One run of an automation; the same cause makes the same id.
+    RunId
+);
+uuid_newtype!(
+    /// Where results are sent.
+    EndpointId
+);
+uuid_newtype!(
+    /// One message to one endpoint, however often it is tried.
+    DeliveryId
+);
+
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// 128 bits in ULID form: the 48-bit millisecond of `occurredAt`, then 80 bits of a hash of

@@ -5,6 +5,7 @@
 
 pub mod api_key;
 pub mod attenuation;
+pub mod automation;
 pub mod cash_flow;
 pub mod cover;
 pub mod event;
@@ -27,12 +28,13 @@ pub mod venue;
 
 pub use api_key::ApiKey;
 pub use attenuation::{Reach, TooWide, Wish};
+pub use automation::{AutomationId, DeliveryId, EndpointId, RunId};
 pub use cash_flow::{CashFlow, FlowKind};
 pub use event::{Event, EventType, Fee, Side};
 pub use exposure::Exposure;
 pub use ids::{AccountId, EventId, InvitationId, KeyId, LoginId, PersonId, PortfolioId, WorkspaceId};
 pub use instrument::{Asset, Symbol};
-pub use money::{Price, Qty, Usd};
+pub use money::{Figure, Price, Qty, Usd};
 pub use portfolio::{Forest, Unfit};
 pub use role::Role;
 pub use scope::{Scope, Scopes};

@@ -107,6 +107,10 @@ decimal_newtype!(
     /// Quote units per base unit.
     Price
 );
+decimal_newtype!(
+    /// A figure of an answer, whatever its unit.
+    Figure
+);
 
 impl Usd {
     /// A derived amount, rounded to [`USD_SCALE`] places, half to even.

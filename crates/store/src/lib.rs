@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod admin;
 pub mod ai_keys;
 pub mod audit;
+pub mod automations;
 pub mod cash_flows;
 pub mod coverage;
 pub mod erase;

@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, SqlSafeStr};
 
 use crate::Error;
 
-const ALL: [(i64, &str, &str); 13] = [
+const ALL: [(i64, &str, &str); 14] = [
     (1, "workspaces and keys", include_str!("../../../migrations/0001_workspaces_and_keys.sql")),
     (2, "accounts and leases", include_str!("../../../migrations/0002_accounts_and_leases.sql")),
     (3, "events", include_str!("../../../migrations/0003_events.sql")),
@@ -20,6 +20,7 @@ const ALL: [(i64, &str, &str); 13] = [
     (11, "managing", include_str!("../../../migrations/0011_managing.sql")),
     (14, "watermarks", include_str!("../../../migrations/0014_watermarks.sql")),
     (15, "keys, owners, audit", include_str!("../../../migrations/0015_keys_owners_audit.sql")),
+    (16, "automations", include_str!("../../../migrations/0016_automations.sql")),
 ];
 
 /// Brings the schema up to date. Safe to call from several processes at once.

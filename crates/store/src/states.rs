@@ -1,5 +1,8 @@
 //! What an account holds now, and the NAV point that it makes.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
 use codash_domain::cover::HOUR;
 use codash_domain::{Exposure, Snapshot, Timestamp, Usd};
 use rust_decimal::Decimal;
@@ -80,6 +83,9 @@ async fn replace_positions(tx: &mut Transaction, lease: &Lease, snapshot: &Snaps
 }
 
 async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Result<(), Error> {
+    if unknown(tx, lease, &[snapshot.taken_at]).await?.is_empty() {
+        return Ok(());
+    }
     let version = next_version(tx, lease).await?;
     let exposure = Exposure::of(&snapshot.positions);
     sqlx::query(
@@ -105,6 +111,18 @@ async fn add_nav(tx: &mut Transaction, lease: &Lease, snapshot: &Snapshot) -> Re
     keep_hours(tx, lease, &[point]).await
 }
 
+/// Those of the instants for which the account has no point: nothing new draws no version. The lease keeps
+/// others from adding one meanwhile.
+async fn unknown(tx: &mut Transaction, lease: &Lease, at: &[Timestamp]) -> Result<HashSet<DateTime<Utc>>, Error> {
+    let unknown = sqlx::query_scalar(
+        "SELECT r.at FROM unnest($3::timestamptz[]) AS r(at) WHERE NOT EXISTS (
+            SELECT FROM nav_snapshots n WHERE n.workspace_id = $1 AND n.account_id = $2 AND n.taken_at = r.at)",
+    );
+    let bound = unknown.bind(lease.workspace.0).bind(lease.account.0);
+    let times: Vec<DateTime<Utc>> = at.iter().map(|at| at.utc()).collect();
+    Ok(bound.bind(times).fetch_all(tx.connection()).await?.into_iter().collect())
+}
+
 /// Draws the workspace's next NAV version: held until the commit, so that versions are in commit order.
 async fn next_version(tx: &mut Transaction, lease: &Lease) -> Result<i64, Error> {
     let version = sqlx::query_scalar(
@@ -125,6 +143,9 @@ pub(crate) async fn add_nav_history(
     lease: &Lease,
     points: &[(Timestamp, Usd)],
 ) -> Result<(), Error> {
+    let times: Vec<Timestamp> = points.iter().map(|(at, _)| *at).collect();
+    let new = unknown(tx, lease, &times).await?;
+    let points: Vec<&(Timestamp, Usd)> = points.iter().filter(|(at, _)| new.contains(&at.utc())).collect();
     if points.is_empty() {
         return Ok(());
     }
@@ -140,7 +161,7 @@ pub(crate) async fn add_nav_history(
     .bind(version)
     .execute(tx.connection())
     .await?;
-    let points: Vec<NavPoint> = points.iter().map(|&(at, nav)| NavPoint { at, nav, sides: None }).collect();
+    let points: Vec<NavPoint> = points.iter().map(|&&(at, nav)| NavPoint { at, nav, sides: None }).collect();
     keep_hours(tx, lease, &points).await
 }
 

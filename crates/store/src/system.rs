@@ -9,6 +9,9 @@
 //! - `accounts_to_erase`: ids of accounts whose rows are on their way out.
 //! - `forget_idempotency_keys`: what is older than a day goes, whoever's it is.
 //! - `workspaces_to_seal`: ids of dense tenants with hours waiting to be sealed.
+//! - `claim_due_automation`, `claim_due_run`, `claim_due_delivery`: a worker takes one of each under a new
+//!   epoch (`automations::claims`).
+//! - `automation_by_token`: the holder of an inbound trigger's token proves it by the hash.
 
 use codash_domain::{AccountId, KeyId, LoginId, PersonId, Role, Scopes, Timestamp, WorkspaceId};
 use uuid::Uuid;
