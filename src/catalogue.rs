@@ -107,13 +107,6 @@ pub const CATALOGUE: &[Entry] = &[
         "Pivot by another dimension, or take it out of groupBy.",
     ),
     entry(
-        ("invalid_selection", 400),
-        Argument("portfolioId"),
-        No,
-        "portfolioId came with accountId or accountIds: it names its accounts.",
-        "Name accounts, or a group, or neither.",
-    ),
-    entry(
         ("invalid_watermark", 400),
         Argument("afterWatermark"),
         No,

@@ -26,11 +26,14 @@ use crate::login::{ACCESS_SECONDS, LOGIN_DAYS, RefreshToken, access_token};
 const SHORTEST_PASSWORD: usize = 15;
 const LONGEST_SECRET: usize = 256;
 
+/// As `email` below reads one, for the contract.
+const EMAIL: &str = "^[!-?A-~]+@[!-?A-~]+$";
+
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignUp {
     #[validate(custom(function = "email"))]
-    #[schemars(length(min = 3, max = 254))]
+    #[schemars(extend("minLength" = 3, "maxLength" = 254, "pattern" = EMAIL))]
     pub email: String,
     /// 15 to 256 characters.
     #[serde(deserialize_with = "secret")]
@@ -39,10 +42,11 @@ pub struct SignUp {
     /// The name of a new workspace. This or apiKey.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub workspace_name: Option<String>,
     /// A key that an agent registered with, to own its workspace instead of making a new one.
     #[serde(default, deserialize_with = "maybe_secret")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("minLength" = 1, "maxLength" = 256))]
     pub api_key: Option<SecretString>,
 }
 
@@ -50,7 +54,7 @@ pub struct SignUp {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogIn {
     #[validate(custom(function = "email"))]
-    #[schemars(length(min = 3, max = 254))]
+    #[schemars(extend("minLength" = 3, "maxLength" = 254, "pattern" = EMAIL))]
     pub email: String,
     #[serde(deserialize_with = "secret")]
     #[schemars(with = "String", length(min = 1, max = 256))]
@@ -89,7 +93,7 @@ pub struct Accept {
     pub token: SecretString,
     /// The email that was invited.
     #[validate(custom(function = "email"))]
-    #[schemars(length(min = 3, max = 254))]
+    #[schemars(extend("minLength" = 3, "maxLength" = 254, "pattern" = EMAIL))]
     pub email: String,
     /// The person's password; a new one, of 15 to 256 characters, for who has none yet.
     #[serde(deserialize_with = "secret")]

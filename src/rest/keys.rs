@@ -36,6 +36,7 @@ const LONGEST_OVERLAP: i64 = 7 * 86_400;
 pub struct MakeKey {
     /// 1 to 100 characters.
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub name: String,
     /// A key that makes another hands its own on when absent; a person must name them.
     #[serde(default, deserialize_with = "present")]

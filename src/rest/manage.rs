@@ -34,6 +34,7 @@ pub struct ChangeAccount {
     /// 1 to 100 characters.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub name: Option<String>,
     /// Up to 20 labels of 1 to 50 characters; they replace the old ones.
     #[serde(default, deserialize_with = "present")]

@@ -45,6 +45,7 @@ pub async fn one(
 pub struct CreatePortfolio {
     /// 1 to 100 characters, unlike those of its siblings.
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub name: String,
     /// The group to put it in; null or absent: at the root.
     #[serde(default, deserialize_with = "or_null")]
@@ -82,7 +83,7 @@ async fn make(
     };
     let reply = |made: &Portfolio| idempotency::text(&Success::of(Named::from(made.clone())));
     let keep = attempt.map(|attempt| attempt.keep(&reply));
-    let made = app.store.create_portfolio(&caller.grant, &new, caller.by(&app), keep.as_ref()).await.map_err(unfit)?;
+    let made = app.store.create_portfolio(&caller.grant, &new, caller.by(app), keep.as_ref()).await.map_err(unfit)?;
     tracing::info!(portfolio.id = %made.id, "a portfolio was created");
     Ok(shown(StatusCode::CREATED, made))
 }
@@ -94,6 +95,7 @@ pub struct ChangePortfolio {
     /// 1 to 100 characters, unlike those of its siblings.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = LONGEST_NAME, "pattern" = text::VISIBLE))]
     pub name: Option<String>,
     /// The group to move it into, with all that is in it; null: to the root.
     #[serde(default, deserialize_with = "or_null")]

@@ -665,8 +665,10 @@ async fn questions_are_asked_of_a_group_and_of_all_below_it() {
         totals(&agent, &format!("&portfolioId={arb}")).await,
         totals(&agent, &format!("&accountId={main}")).await
     );
-    let both = format!("/api/portfolio?portfolioId={desk}&accountId={main}");
-    assert_eq!(call(&agent, Method::GET, &both, None, &[]).await.code(), (400, "invalid_selection"));
+    for (account, group, nav) in [(main, &desk, "1000"), (main, &arb, "1000"), (other, &arb, "0")] {
+        let answer = data(&agent, &format!("/api/portfolio?portfolioId={group}&accountId={account}")).await;
+        assert_eq!(answer["navUsd"].to_string(), nav, "both narrow: {account} {group}");
+    }
 
     let wanted = json!({ "groupBy": ["portfolio"], "orderBy": "key", "portfolioId": desk });
     let rows = done(&agent, Method::POST, "/api/pnl-analysis/query", Some(wanted)).await;

@@ -42,7 +42,7 @@ pub struct SymbolsQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
-    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    /// A portfolio group: only its accounts and those of every group below it.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
@@ -78,7 +78,7 @@ pub struct LossesQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
-    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    /// A portfolio group: only its accounts and those of every group below it.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,
@@ -114,7 +114,7 @@ pub struct PageQuery {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
-    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    /// A portfolio group: only its accounts and those of every group below it.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,

@@ -31,7 +31,7 @@ pub struct Query {
     #[serde(default, deserialize_with = "present")]
     #[validate(length(max = 100), custom(function = "short_strings"))]
     pub account_ids: Option<Vec<String>>,
-    /// A portfolio group, instead of accountId and accountIds: its accounts and those of every group below it.
+    /// A portfolio group: only its accounts and those of every group below it.
     #[serde(default, deserialize_with = "present")]
     #[validate(length(min = 1, max = 128))]
     pub portfolio_id: Option<String>,

@@ -60,19 +60,15 @@ pub async fn accounts(
     named(session.visible().await?, one, many)
 }
 
-/// As [`accounts`], by id or by group.
+/// As [`accounts`], and of those the ones in the group when one is named.
 pub async fn wanted(session: &mut Session<'_>, grant: &Grant, wanted: Wanted<'_>) -> Result<Selection, Error> {
-    let Some(group) = wanted.portfolio_id else {
-        return accounts(session, grant, wanted.account_id, wanted.account_ids).await;
-    };
-    if wanted.account_id.is_some() || wanted.account_ids.is_some_and(|ids| !ids.is_empty()) {
-        let message = "portfolioId names its accounts: leave accountId and accountIds out, or portfolioId.";
-        return Err(Rule::new("invalid_selection", message, json!({ "argument": "portfolioId" })).into());
+    let mut selection = accounts(session, grant, wanted.account_id, wanted.account_ids).await?;
+    if let Some(group) = wanted.portfolio_id {
+        let below = below(session, &[group]).await?;
+        selection.accounts.retain(|a| a.portfolio_id.is_some_and(|own| below.contains(&own)));
+        selection.whole_workspace = false;
     }
-    let below = below(session, &[group]).await?;
-    let mut accounts = session.accounts().await?;
-    accounts.retain(|a| a.portfolio_id.is_some_and(|own| below.contains(&own)));
-    Ok(Selection { accounts, whole_workspace: false })
+    Ok(selection)
 }
 
 /// These groups and every group below them. A group that this key must not see and one that does not exist

@@ -20,6 +20,7 @@ use codash_analytics::input::{present, whole};
 pub struct NewAutomation {
     /// 1 to 100 characters.
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = crate::rest::extract::LONGEST_NAME, "pattern" = codash_domain::text::VISIBLE))]
     pub name: String,
     pub when: Timing,
     pub what: Task,
@@ -44,6 +45,7 @@ pub struct ChangeAutomation {
     /// 1 to 100 characters.
     #[serde(default, deserialize_with = "present")]
     #[validate(custom(function = "visible_name"))]
+    #[schemars(extend("minLength" = 1, "maxLength" = crate::rest::extract::LONGEST_NAME, "pattern" = codash_domain::text::VISIBLE))]
     pub name: Option<String>,
     #[serde(default, deserialize_with = "present")]
     pub when: Option<Timing>,
