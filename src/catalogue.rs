@@ -79,13 +79,6 @@ pub const CATALOGUE: &[Entry] = &[
         "Mend what details.errors lists, each with its path; an unknown name comes with the nearest known one.",
     ),
     entry(
-        ("invalid_invitation", 400),
-        Path("/api/auth/accept"),
-        No,
-        "The invitation is for another email, was used or taken back, or is too old.",
-        "Ask for a new one.",
-    ),
-    entry(
         ("invalid_cursor", 400),
         Argument("cursor"),
         No,
@@ -282,6 +275,13 @@ pub const CATALOGUE: &[Entry] = &[
         No,
         "No such portfolio group is visible to the API key.",
         "Take an id that GET /api/portfolios returns.",
+    ),
+    entry(
+        ("invalid_invitation", 404),
+        Path("/api/auth/accept"),
+        No,
+        "The invitation is for another email, was used or taken back, or is too old.",
+        "Ask for a new one.",
     ),
     entry(
         ("not_found", 404),

@@ -31,6 +31,7 @@ const EMAIL: &str = "^[!-?A-~]+@[!-?A-~]+$";
 
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["workspaceName"] }, { "required": ["apiKey"] }]))]
 pub struct SignUp {
     #[validate(custom(function = "email"))]
     #[schemars(extend("minLength" = 3, "maxLength" = 254, "pattern" = EMAIL))]
@@ -212,7 +213,7 @@ pub async fn accept(
     let invitation = invitation.filter(|i| i.email == email && i.expires_at > app.clock.now());
     let invitation = invitation.ok_or_else(|| {
         let message = "this invitation is not valid: it is for another email, was used, taken back, or is too old";
-        ApiError::new(StatusCode::BAD_REQUEST, "invalid_invitation", message)
+        ApiError::new(StatusCode::NOT_FOUND, "invalid_invitation", message)
     })?;
     let (start, workspace) = (Start::Join(&invitation), invitation.workspace);
     let person = match app.store.find_person(&email).await? {

@@ -30,6 +30,7 @@ const ERASE_PATIENCE: Duration = Duration::from_secs(5);
 /// What is left out stays as it is.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub struct ChangeAccount {
     /// 1 to 100 characters.
     #[serde(default, deserialize_with = "present")]

@@ -91,6 +91,7 @@ async fn make(
 /// What is left out stays as it is.
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub struct ChangePortfolio {
     /// 1 to 100 characters, unlike those of its siblings.
     #[serde(default, deserialize_with = "present")]

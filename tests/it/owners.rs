@@ -245,7 +245,7 @@ async fn an_invitation_is_for_its_email_once() {
     let (_, invited) = post(&owner, "/api/owners/invitations", &wish).await;
     let accept = |email: &str| json!({ "token": invited["data"]["token"], "email": email, "password": PASSWORD });
     let (status, reply) = public(&world, "/api/auth/accept", &accept("thief@desk.example")).await;
-    assert_eq!((status, &reply["code"]), (400, &json!("invalid_invitation")));
+    assert_eq!((status, &reply["code"]), (404, &json!("invalid_invitation")));
     assert_eq!(public(&world, "/api/auth/accept", &accept("new@desk.example")).await.0, 201);
     assert_eq!(public(&world, "/api/auth/accept", &accept("new@desk.example")).await.0, 400);
     let (_, taken) =
