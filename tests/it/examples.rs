@@ -249,6 +249,10 @@ fn misfit(schema: &Value, value: &Value, place: &str) -> Option<String> {
                 value.get(name).and_then(|value| misfit(rule, value, &format!("{place}.{name}")))
             })
         }
+        "minProperties" => {
+            let count = value.as_object().map_or(0, Map::len);
+            (value.is_object() && rule.as_u64() > Some(count as u64)).then(|| format!("{place} is emptier than {rule}"))
+        }
         "items" => value.as_array().into_iter().flatten().find_map(|item| misfit(rule, item, &format!("{place}[]"))),
         "additionalProperties" => {
             let known = rules.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
