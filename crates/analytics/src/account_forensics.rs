@@ -12,44 +12,24 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::activity_summary::Totals;
+use crate::arguments::arguments;
 use crate::forensics::{DEFAULT_DAYS, resolve};
-use crate::input::{bound, present, whole};
 use crate::largest_losses;
 use crate::pnl_query::{Dimension, groups, total};
 use crate::pnl_summary::{Days, TypeTotals, by_event_type, days};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, Wanted, short_strings};
+use crate::select::{self, EchoedWindow};
 use crate::{Ctx, Error};
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Length of the window in days when `from` is omitted. Default 90.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..selection,
+        ..window,
+        ..ninety_days,
+        ..symbols,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -95,12 +75,7 @@ pub struct NavSpan {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted = Wanted {
-        account_id: query.account_id.as_deref(),
-        account_ids: query.account_ids.as_deref(),
-        portfolio_id: query.portfolio_id.as_deref(),
-    };
-    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let (window, defaulted) = resolve(query.from, query.to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), None);
     let by_type = groups(&mut session, &[Dimension::Account, Dimension::EventType], &filter).await?;

@@ -1,7 +1,7 @@
 //! How much was traded, paid and earned in a window, in all, by account and by symbol?
 
 use chrono::TimeDelta;
-use codash_domain::{AccountId, EventType, Symbol, Timestamp, Usd, pnl};
+use codash_domain::{AccountId, Symbol, Timestamp, Usd, pnl};
 use codash_store::ledger::Sums;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -9,44 +9,34 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::{bound, number, present};
+use crate::arguments::arguments;
+use crate::input::{bound, number};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Number, WindowAnswer, WindowQuery, short_strings};
+use crate::select::{self, Number, WindowAnswer, WindowQuery};
 use crate::{Ctx, Error};
 
 const DEFAULT_HOURS: i64 = 24;
 const MOST_HOURS: i64 = 2160;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: hours before `to`.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Length of the window in hours when `from` is omitted. Default 24, at most 2160 (90 days).
-    #[serde(default, deserialize_with = "number")]
-    #[validate(custom(function = "hours_in_range"))]
-    #[schemars(with = "Option<Hours>", extend("default" = DEFAULT_HOURS))]
-    pub hours: Option<Number>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Up to 7 event types. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 7))]
-    pub event_types: Option<Vec<EventType>>,
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..accounts,
+        /// Inclusive lower bound, ISO 8601 with a zone. Default: hours before `to`.
+        #[serde(default, deserialize_with = "bound")]
+        pub from: Option<Timestamp>,
+        /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
+        #[serde(default, deserialize_with = "bound")]
+        pub to: Option<Timestamp>,
+        /// Length of the window in hours when `from` is omitted. Default 24, at most 2160 (90 days).
+        #[serde(default, deserialize_with = "number")]
+        #[validate(custom(function = "hours_in_range"))]
+        #[schemars(with = "Option<Hours>", extend("default" = DEFAULT_HOURS))]
+        pub hours: Option<Number>,
+        ..symbols,
+        ..event_types,
+    }
 }
 
 /// The schema of `hours`.
@@ -137,8 +127,7 @@ impl From<Sums> for Totals {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection =
-        select::accounts(&mut session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let millis = query.hours.and_then(|h| (h.0 * Decimal::from(3_600_000)).to_i64());
     let length = TimeDelta::milliseconds(millis.unwrap_or(DEFAULT_HOURS * 3_600_000));
     let window = select::window(WindowQuery { from: query.from, to: query.to, length }, ctx.now)?;

@@ -1,63 +1,39 @@
 //! What happened that a chart should show beside its figures: forced closes, spans that were not read, and
 //! events that changed after they were first stored.
 
-use codash_domain::{Timestamp, Venue};
+use codash_domain::Timestamp;
 use codash_store::restatements::RestatedDay;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
+use crate::arguments::arguments;
 use crate::data_quality::{Owner, all_gaps, streams};
 use crate::event_table::{self, ForcedQuery};
 use crate::input::present;
-use crate::moment::Instant;
 use crate::provenance::Gap;
-use crate::select::short_strings;
-use crate::series::{self, Of, bounded};
+use crate::select::{self, short_strings};
+use crate::series::{self, bounded};
 use crate::trade_events::Row;
 use crate::{Ctx, Error};
 
 /// More of a kind than this are refused.
 const MOST: usize = 2000;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Inclusive lower bound: milliseconds since 1970, a day in UTC, or ISO 8601 with a zone. Default: 30 days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Instant>,
-    /// Inclusive upper bound, written like `from`. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Instant>,
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-    /// Up to 100 symbols, of which forced closes are shown. Gaps and restatements are of accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Which kinds: forcedClose, coverageGap, restatement. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 3))]
-    pub kinds: Option<Vec<Kind>>,
-}
-
-impl Query {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..chart_window,
+        ..chart_accounts,
+        /// Up to 100 symbols, of which forced closes are shown. Gaps and restatements are of accounts.
+        #[serde(default, deserialize_with = "present")]
+        #[validate(length(max = 100), custom(function = "short_strings"))]
+        pub symbols: Option<Vec<String>>,
+        /// Which kinds: forcedClose, coverageGap, restatement. Empty: all.
+        #[serde(default, deserialize_with = "present")]
+        #[validate(length(max = 3))]
+        pub kinds: Option<Vec<Kind>>,
     }
 }
 
@@ -95,7 +71,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Annotation>, Erro
     }
     if wants(Kind::CoverageGap) || wants(Kind::Restatement) {
         let mut session = ctx.store.read(ctx.grant).begin().await?;
-        let selection = series::accounts(&mut session, ctx, query.of()).await?;
+        let selection = select::wanted(&mut session, &query).await?;
         let window = series::window(query.from, query.to, ctx)?;
         if wants(Kind::CoverageGap) {
             let (past, streams) = streams(&mut session, &selection, window, ctx.now).await?;

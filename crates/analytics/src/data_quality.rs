@@ -9,73 +9,29 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use crate::input::present;
-use crate::moment::Instant;
+use crate::arguments::arguments;
 use crate::provenance::{Gap, gaps_of};
-use crate::select::{Number, Selection, short_strings};
-use crate::series::{self, MOST_ROWS, Of, bounded};
+use crate::select::{self, Number, Selection};
+use crate::series::{self, MOST_ROWS, bounded};
 use crate::{Ctx, Error};
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AccountsQuery {
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-}
-
-impl AccountsQuery {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct AccountsQuery {
+        ..chart_accounts,
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CoverageQuery {
-    /// Inclusive lower bound: milliseconds since 1970, a day in UTC, or ISO 8601 with a zone. Default: 30 days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Instant>,
-    /// Inclusive upper bound, written like `from`. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Instant>,
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-    /// What makes a row: a stream of an account, or a gap in one.
-    #[serde(default)]
-    pub by: CoverageRows,
-}
-
-impl CoverageQuery {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct CoverageQuery {
+        ..chart_window,
+        ..chart_accounts,
+        /// What makes a row: a stream of an account, or a gap in one.
+        #[serde(default)]
+        pub by: CoverageRows,
     }
 }
 
@@ -122,7 +78,7 @@ pub struct Covered {
 /// The accounts, oldest first.
 pub async fn accounts(ctx: &Ctx<'_>, query: AccountsQuery) -> Result<Vec<Account>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::present(&mut session, ctx, query.of()).await?;
+    let selection = series::present(&mut session, &query).await?;
     session.finish().await?;
     Ok(selection.accounts)
 }
@@ -130,7 +86,7 @@ pub async fn accounts(ctx: &Ctx<'_>, query: AccountsQuery) -> Result<Vec<Account
 /// Every stream of the accounts.
 pub async fn lags(ctx: &Ctx<'_>, query: AccountsQuery) -> Result<Vec<StreamLag>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::present(&mut session, ctx, query.of()).await?;
+    let selection = series::present(&mut session, &query).await?;
     let states = session.stream_states(&selection.ids()).await?;
     session.finish().await?;
     let lag = |at: Timestamp| (ctx.now.millis() - at.millis()).max(0) / 1000;
@@ -191,7 +147,7 @@ pub(crate) async fn streams(
 
 async fn read(ctx: &Ctx<'_>, query: CoverageQuery) -> Result<(Selection, Window, Vec<StreamCoverage>), Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.of()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let window = series::window(query.from, query.to, ctx)?;
     let (past, streams) = streams(&mut session, &selection, window, ctx.now).await?;
     session.finish().await?;

@@ -8,34 +8,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::{present, whole};
+use crate::arguments::arguments;
+use crate::input::whole;
 use crate::portfolio_summary::{self, Provenance, summarize};
-use crate::select::{self, Number, Selection, Wanted, percent, short_strings};
+use crate::select::{self, Number, Selection, percent};
 use crate::{Ctx, Error};
 
 fn default_limit() -> Option<i64> {
     Some(100)
 }
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Most positions listed.
-    #[serde(default = "default_limit", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 1000))]
-    pub limit: Option<i64>,
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..selection,
+        /// Most positions listed.
+        #[serde(default = "default_limit", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 1000))]
+        pub limit: Option<i64>,
+    }
 }
 
 /// Totals are those of the portfolio's summary: of each account's newest snapshot.
@@ -139,12 +131,7 @@ impl Sides {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted = Wanted {
-        account_id: query.account_id.as_deref(),
-        account_ids: query.account_ids.as_deref(),
-        portfolio_id: query.portfolio_id.as_deref(),
-    };
-    let selection = select::present(&mut session, ctx.grant, wanted).await?;
+    let selection = select::present(&mut session, &query).await?;
     let ids = selection.ids();
     let navs = session.latest_navs(&ids).await?;
     let positions = session.positions(&ids).await?;

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use crate::input::{bound, present, whole};
-use crate::select::{self, EchoedWindow, WindowQuery, short_strings};
+use crate::arguments::arguments;
+use crate::input::whole;
+use crate::select::{self, EchoedWindow, WindowQuery};
 use crate::{Ctx, Error, largest_losses, pnl_by_symbol, trade_events};
 
 /// Length of the window when the caller names neither a start nor a length.
@@ -30,112 +31,52 @@ fn page_size() -> Option<i64> {
     Some(100)
 }
 
-/// As the tool get_pnl_by_symbol takes it, over 90 days.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SymbolsQuery {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Length of the window in days when `from` is omitted. Default 90.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Most rows returned.
-    #[serde(default = "most_symbols", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 2000))]
-    pub limit: Option<i64>,
+arguments! {
+    /// As the tool get_pnl_by_symbol takes it, over 90 days.
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct SymbolsQuery {
+        ..selection,
+        ..window,
+        ..ninety_days,
+        ..symbols,
+        /// Most rows returned.
+        #[serde(default = "most_symbols", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 2000))]
+        pub limit: Option<i64>,
+    }
 }
 
-/// As the tool get_largest_loss_events takes it, over 90 days.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LossesQuery {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Length of the window in days when `from` is omitted. Default 90.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Most rows returned.
-    #[serde(default = "most_losses", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 500))]
-    pub limit: Option<i64>,
+arguments! {
+    /// As the tool get_largest_loss_events takes it, over 90 days.
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct LossesQuery {
+        ..selection,
+        ..window,
+        ..ninety_days,
+        ..symbols,
+        /// Most rows returned.
+        #[serde(default = "most_losses", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 500))]
+        pub limit: Option<i64>,
+    }
 }
 
-/// Fills or forced closes, a page at a time.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PageQuery {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now. Ignored with a cursor.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Most rows in a page.
-    #[serde(default = "page_size", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 1000))]
-    pub limit: Option<i64>,
-    /// nextCursor of the previous page, unchanged, with the same filters.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 512))]
-    pub cursor: Option<String>,
+arguments! {
+    /// Fills or forced closes, a page at a time.
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct PageQuery {
+        ..selection,
+        ..paged_window,
+        ..symbols,
+        /// Most rows in a page.
+        #[serde(default = "page_size", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 1000))]
+        pub limit: Option<i64>,
+        ..cursor,
+    }
 }
 
 /// A page of events. The window is null on every page but the first.

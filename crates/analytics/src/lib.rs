@@ -15,6 +15,7 @@
 pub mod account_forensics;
 pub mod activity_summary;
 pub mod annotations;
+mod arguments;
 pub mod cash_flows;
 pub mod cursor;
 pub mod data_quality;

@@ -13,8 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::{present, whole};
-use crate::select::{self, Wanted, short_strings};
+use crate::arguments::arguments;
+use crate::input::whole;
+use crate::select::{self, Wanted};
 use crate::{Ctx, Error};
 
 /// More buckets than this and only the most recent are returned.
@@ -24,43 +25,29 @@ fn default_days() -> Option<i64> {
     Some(30)
 }
 
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Lookback window in days.
-    #[serde(default = "default_days", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
+arguments! {
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..accounts,
+        /// Lookback window in days.
+        #[serde(default = "default_days", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 365))]
+        pub days: Option<i64>,
+    }
 }
 
-/// As REST asks it.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RestQuery {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Lookback window in days.
-    #[serde(default = "default_days", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
+arguments! {
+    /// As REST asks it.
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct RestQuery {
+        ..selection,
+        /// Lookback window in days.
+        #[serde(default = "default_days", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 365))]
+        pub days: Option<i64>,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -110,9 +97,8 @@ pub async fn asked(ctx: &Ctx<'_>, query: RestQuery) -> Result<Answer, Error> {
 pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let days = query.days.unwrap_or(30);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted =
-        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
-    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
+    let wanted = Wanted { portfolio_id, ..Wanted::from(&query) };
+    let selection = select::wanted(&mut session, wanted).await?;
     let from = ctx.now.minus(TimeDelta::days(days)).plus(TimeDelta::milliseconds(HOUR - 1)).floor_to(HOUR);
     let hours = session.nav_hours(&selection.ids(), from, ctx.now).await?;
     session.finish().await?;

@@ -7,148 +7,55 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use codash_domain::cover::HOUR;
-use codash_domain::{Timestamp, Usd, Venue, Window};
+use codash_domain::{Timestamp, Usd, Window};
 use codash_store::nav::NavHour;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use crate::input::{present, whole};
-use crate::moment::Instant;
+use crate::arguments::arguments;
+use crate::input::present;
 use crate::nav_history::{HourSum, hour_sums};
-use crate::select::{Number, Selection, percent, short_strings};
-use crate::series::{self, Group, MOST_ROWS, Of, bounded, step_hours, step_start};
+use crate::select::{self, Number, Selection, percent};
+use crate::series::{self, Group, MOST_ROWS, bounded, step_hours, step_start};
 use crate::{Ctx, Error, exposure_summary};
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Inclusive lower bound: milliseconds since 1970, a day in UTC, or ISO 8601 with a zone. Default: 30 days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Instant>,
-    /// Inclusive upper bound, written like `from`. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Instant>,
-    /// Wanted distance of rows. It is rounded up to whole hours, or whole days, that go into a day or a week.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1))]
-    pub interval_ms: Option<i64>,
-    /// Most rows of one series: the distance is made longer until they are enough. Default 1500.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 20000))]
-    pub max_data_points: Option<i64>,
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-    /// A series for each account or venue. Default: one of all together.
-    #[serde(default, deserialize_with = "present")]
-    pub split_by: Option<Split>,
-}
-
-impl Query {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..chart_window,
+        ..steps,
+        ..chart_accounts,
+        /// A series for each account or venue. Default: one of all together.
+        #[serde(default, deserialize_with = "present")]
+        pub split_by: Option<Split>,
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DrawdownQuery {
-    /// Inclusive lower bound: milliseconds since 1970, a day in UTC, or ISO 8601 with a zone. Default: 30 days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Instant>,
-    /// Inclusive upper bound, written like `from`. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Instant>,
-    /// Wanted distance of rows. It is rounded up to whole hours, or whole days, that go into a day or a week.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1))]
-    pub interval_ms: Option<i64>,
-    /// Most rows of one series: the distance is made longer until they are enough. Default 1500.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 20000))]
-    pub max_data_points: Option<i64>,
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-}
-
-impl DrawdownQuery {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct DrawdownQuery {
+        ..chart_window,
+        ..steps,
+        ..chart_accounts,
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ExposureQuery {
-    /// Inclusive lower bound: milliseconds since 1970, a day in UTC, or ISO 8601 with a zone. Default: 30 days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Instant>,
-    /// Inclusive upper bound, written like `from`. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Instant>,
-    /// Wanted distance of rows. It is rounded up to whole hours, or whole days, that go into a day or a week.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1))]
-    pub interval_ms: Option<i64>,
-    /// Most rows of one series: the distance is made longer until they are enough. Default 1500.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 20000))]
-    pub max_data_points: Option<i64>,
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-    /// What makes a row: time, or symbol or account, which are of the newest snapshots, whatever the window.
-    #[serde(default)]
-    pub by: ExposureRows,
-    /// With time: a series for each account or venue. Default: one of all together.
-    #[serde(default, deserialize_with = "present")]
-    pub split_by: Option<Split>,
-}
-
-impl ExposureQuery {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct ExposureQuery {
+        ..chart_window,
+        ..steps,
+        ..chart_accounts,
+        /// What makes a row: time, or symbol or account, which are of the newest snapshots, whatever the window.
+        #[serde(default)]
+        pub by: ExposureRows,
+        /// With time: a series for each account or venue. Default: one of all together.
+        #[serde(default, deserialize_with = "present")]
+        pub split_by: Option<Split>,
     }
 }
 
@@ -222,7 +129,7 @@ pub struct Drawdown {
 /// Oldest first, and of one instant in the order of the groups.
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Point>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.of()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let window = whole_hours(series::window(query.from, query.to, ctx)?);
     let step = step_hours(window, query.interval_ms, query.max_data_points);
     let first = step_start(window.from, step);
@@ -241,7 +148,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Point>, Error> {
 
 /// Exposure of the newest snapshots, whatever the window; `None`: of no account.
 pub async fn exposure_now(ctx: &Ctx<'_>, query: &ExposureQuery) -> Result<Option<exposure_summary::Answer>, Error> {
-    let ids = series::present_ids(ctx, query.of()).await?;
+    let ids = series::present_ids(ctx, query).await?;
     let Some(account_ids) = ids else { return Ok(None) };
     let asked = exposure_summary::Query { account_ids, ..exposure_summary::Query::default() };
     exposure_summary::answer(ctx, asked).await.map(Some)
@@ -250,7 +157,7 @@ pub async fn exposure_now(ctx: &Ctx<'_>, query: &ExposureQuery) -> Result<Option
 /// Oldest first.
 pub async fn drawdown(ctx: &Ctx<'_>, query: DrawdownQuery) -> Result<Vec<Drawdown>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.of()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let window = whole_hours(series::window(query.from, query.to, ctx)?);
     let step = step_hours(window, query.interval_ms, query.max_data_points);
     let lows = session.nav_lows(&selection.ids(), window, step).await?;

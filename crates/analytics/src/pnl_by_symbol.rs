@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use codash_domain::{AccountId, Symbol, Timestamp, Usd, pnl};
+use codash_domain::{AccountId, Symbol, Usd, pnl};
 use codash_store::Session;
 use codash_store::events::EventFilter;
 use codash_store::ledger::Sums;
@@ -11,9 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::{bound, present, whole};
+use crate::arguments::arguments;
+use crate::input::whole;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery, short_strings};
+use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery};
 use crate::{Ctx, Error};
 
 fn default_days() -> Option<i64> {
@@ -24,35 +25,22 @@ fn default_limit() -> Option<i64> {
     Some(100)
 }
 
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Length of the window in days when `from` is omitted.
-    #[serde(default = "default_days", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Most rows returned.
-    #[serde(default = "default_limit", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 2000))]
-    pub limit: Option<i64>,
+arguments! {
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..accounts,
+        ..window,
+        /// Length of the window in days when `from` is omitted.
+        #[serde(default = "default_days", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 365))]
+        pub days: Option<i64>,
+        ..symbols,
+        /// Most rows returned.
+        #[serde(default = "default_limit", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 2000))]
+        pub limit: Option<i64>,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -100,9 +88,8 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
 /// As [`answer`], of the accounts of a group when one is named.
 pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted =
-        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
-    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
+    let wanted = Wanted { portfolio_id, ..Wanted::from(&query) };
+    let selection = select::wanted(&mut session, wanted).await?;
     let length = TimeDelta::days(query.days.unwrap_or(30));
     let window = select::window(WindowQuery { from: query.from, to: query.to, length }, ctx.now)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), None);

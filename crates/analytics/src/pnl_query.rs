@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use codash_domain::{AccountId, EventType, Usd};
+use codash_domain::{AccountId, Usd};
 use codash_store::Session;
 use codash_store::accounts::Account;
 use codash_store::events::EventFilter;
@@ -14,11 +14,12 @@ use serde_json::json;
 use validator::{Validate, ValidationError};
 
 use crate::activity_summary::Totals;
+use crate::arguments::arguments;
 use crate::forensics::resolve;
 use crate::input::{present, whole};
 use crate::moment::Moment;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, Selection, Wanted, short_strings};
+use crate::select::{self, EchoedWindow, Selection};
 use crate::{Ctx, Error, Rule};
 
 const DEFAULT_DAYS: i64 = 30;
@@ -33,57 +34,37 @@ fn default_limit() -> Option<i64> {
     Some(100)
 }
 
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Inclusive lower bound: a day in UTC (2026-04-13), or ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Moment>,
-    /// Inclusive upper bound: a day in UTC, to its last millisecond, or ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Moment>,
-    /// Length of the window in days when `from` is omitted. Default 30.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Up to 7 event types. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 7))]
-    pub event_types: Option<Vec<EventType>>,
-    /// What makes a row: up to 3 dimensions, each once. An empty list makes one row of everything.
-    #[serde(default = "default_group_by")]
-    #[validate(length(max = 3), custom(function = "each_once"))]
-    #[schemars(extend("uniqueItems" = true))]
-    pub group_by: Vec<Dimension>,
-    /// One more dimension, whose values become the columns of each row.
-    #[serde(default, deserialize_with = "present")]
-    pub pivot_by: Option<Dimension>,
-    /// Rows in the order of this. Default: key when the first dimension is one of time, else netPnlUsd.
-    #[serde(default, deserialize_with = "present")]
-    pub order_by: Option<OrderBy>,
-    /// Default: asc for key, desc for amounts.
-    #[serde(default, deserialize_with = "present")]
-    pub order: Option<Order>,
-    /// Most rows returned.
-    #[serde(default = "default_limit", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 2000))]
-    pub limit: Option<i64>,
+arguments! {
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..selection,
+        ..day_window,
+        /// Length of the window in days when `from` is omitted. Default 30.
+        #[serde(default, deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 365))]
+        pub days: Option<i64>,
+        ..symbols,
+        ..event_types,
+        /// What makes a row: up to 3 dimensions, each once. An empty list makes one row of everything.
+        #[serde(default = "default_group_by")]
+        #[validate(length(max = 3), custom(function = "each_once"))]
+        #[schemars(extend("uniqueItems" = true))]
+        pub group_by: Vec<Dimension>,
+        /// One more dimension, whose values become the columns of each row.
+        #[serde(default, deserialize_with = "present")]
+        pub pivot_by: Option<Dimension>,
+        /// Rows in the order of this. Default: key when the first dimension is one of time, else netPnlUsd.
+        #[serde(default, deserialize_with = "present")]
+        pub order_by: Option<OrderBy>,
+        /// Default: asc for key, desc for amounts.
+        #[serde(default, deserialize_with = "present")]
+        pub order: Option<Order>,
+        /// Most rows returned.
+        #[serde(default = "default_limit", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 2000))]
+        pub limit: Option<i64>,
+    }
 }
 
 /// What rows and columns can be made of. Times are UTC.
@@ -231,12 +212,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
         .into());
     }
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted = Wanted {
-        account_id: query.account_id.as_deref(),
-        account_ids: query.account_ids.as_deref(),
-        portfolio_id: query.portfolio_id.as_deref(),
-    };
-    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let (from, to) = (query.from.map(Moment::first), query.to.map(Moment::last));
     let (window, defaulted) = resolve(from, to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), query.event_types.as_deref());

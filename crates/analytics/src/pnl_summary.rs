@@ -8,51 +8,32 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::activity_summary::{SymbolTotals, Totals};
+use crate::arguments::arguments;
 use crate::forensics::resolve;
-use crate::input::{present, whole};
+use crate::input::whole;
 use crate::moment::Moment;
 use crate::pnl_query::{Dimension, groups, total};
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, EchoedWindow, Wanted, short_strings};
+use crate::select::{self, EchoedWindow};
 use crate::{Ctx, Error};
 
 const DEFAULT_DAYS: i64 = 30;
 /// Best and worst symbols listed.
 const TOP: usize = 5;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Inclusive lower bound: a day in UTC (2026-04-13), or ISO 8601 with a zone. Default: days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Moment>,
-    /// Inclusive upper bound: a day in UTC, to its last millisecond, or ISO 8601 with a zone. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Moment>,
-    /// Length of the window in days when `from` is omitted. Default 30.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Up to 7 event types. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 7))]
-    pub event_types: Option<Vec<EventType>>,
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..selection,
+        ..day_window,
+        /// Length of the window in days when `from` is omitted. Default 30.
+        #[serde(default, deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 365))]
+        pub days: Option<i64>,
+        ..symbols,
+        ..event_types,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -100,12 +81,7 @@ pub struct DayNet {
 
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted = Wanted {
-        account_id: query.account_id.as_deref(),
-        account_ids: query.account_ids.as_deref(),
-        portfolio_id: query.portfolio_id.as_deref(),
-    };
-    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let (from, to) = (query.from.map(Moment::first), query.to.map(Moment::last));
     let (window, defaulted) = resolve(from, to, query.days, DEFAULT_DAYS, ctx)?;
     let filter = select::event_filter(&selection, window, query.symbols.as_deref(), query.event_types.as_deref());

@@ -7,42 +7,28 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use crate::input::present;
-use crate::select::{self, Wanted, short_strings};
+use crate::arguments::arguments;
+use crate::select::{self, Wanted};
 use crate::{Ctx, Error};
 
 /// Decimal places of amounts in bitcoin and ether.
 const COIN_SCALE: u32 = 8;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..accounts,
+    }
 }
 
-/// As REST asks it.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RestQuery {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
+arguments! {
+    /// As REST asks it.
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct RestQuery {
+        ..selection,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -97,9 +83,8 @@ pub async fn asked(ctx: &Ctx<'_>, query: RestQuery) -> Result<Answer, Error> {
 /// As [`answer`], of the accounts of a group when one is named.
 pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted =
-        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
-    let selection = select::present(&mut session, ctx.grant, wanted).await?;
+    let wanted = Wanted { portfolio_id, ..Wanted::from(&query) };
+    let selection = select::present(&mut session, wanted).await?;
     let ids = selection.ids();
     let navs = session.latest_navs(&ids).await?;
     session.finish().await?;

@@ -1,51 +1,27 @@
 //! The positions that are open now, all of them, in one table.
 
-use codash_domain::Venue;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
+use crate::arguments::arguments;
 use crate::exposure_summary::{self, PositionRow};
-use crate::input::present;
-use crate::select::short_strings;
-use crate::series::{self, MOST_ROWS, Of, bounded};
+use crate::series::{self, MOST_ROWS, bounded};
 use crate::{Ctx, Error};
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-}
-
-impl Query {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..chart_accounts,
+        ..symbols,
     }
 }
 
 /// Largest notional first.
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<PositionRow>, Error> {
     let limit = i64::try_from(MOST_ROWS + 1).ok();
-    let Some(account_ids) = series::present_ids(ctx, query.of()).await? else {
+    let Some(account_ids) = series::present_ids(ctx, &query).await? else {
         return Ok(Vec::new());
     };
     let asked = exposure_summary::Query { account_ids, limit, ..exposure_summary::Query::default() };

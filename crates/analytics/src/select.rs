@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use codash_domain::{AccountId, EventType, Forest, PortfolioId, Timestamp, Usd, Window};
+use codash_domain::{AccountId, EventType, Forest, PortfolioId, Timestamp, Usd, Venue, Window};
+use codash_store::Session;
 use codash_store::accounts::{Account, Visible};
 use codash_store::events::EventFilter;
-use codash_store::{Grant, Session};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,57 +39,60 @@ impl Selection {
     }
 }
 
-/// Which accounts a caller names: some by id, or those of a group, or none, which means all.
+/// Which accounts a caller names: those that pass every filter. One that is absent or empty passes all.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
+    /// With `account_ids`: their union.
     pub account_id: Option<&'a str>,
     pub account_ids: Option<&'a [String]>,
-    /// A group: the accounts in it and in every group below it.
+    /// A group: the accounts in it and in every group below it. With `portfolio_ids`: their union.
     pub portfolio_id: Option<&'a str>,
+    pub portfolio_ids: Option<&'a [String]>,
+    pub venues: Option<&'a [Venue]>,
 }
 
-/// Resolves `accountId` and `accountIds` (their union; an empty list names none). An account of
-/// another tenant, one that this key must not see and one that does not exist get the same answer.
-/// Removed accounts are among them: what they did is part of the past.
-pub async fn accounts(
-    session: &mut Session<'_>,
-    _grant: &Grant,
-    one: Option<&str>,
-    many: Option<&[String]>,
-) -> Result<Selection, Error> {
-    named(session.visible().await?, one, many)
-}
-
-/// As [`accounts`], and of those the ones in the group when one is named.
-pub async fn wanted(session: &mut Session<'_>, grant: &Grant, wanted: Wanted<'_>) -> Result<Selection, Error> {
-    let mut selection = accounts(session, grant, wanted.account_id, wanted.account_ids).await?;
-    if let Some(group) = wanted.portfolio_id {
-        let below = below(session, &[group]).await?;
-        selection.accounts.retain(|a| a.portfolio_id.is_some_and(|own| below.contains(&own)));
+/// Resolves what a caller names. An account or a group of another tenant, one that this key must not see and
+/// one that does not exist get the same answer. Removed accounts are among them: what they did is part of the
+/// past.
+pub async fn wanted(session: &mut Session<'_>, wanted: impl Into<Wanted<'_>>) -> Result<Selection, Error> {
+    let wanted = wanted.into();
+    let visible = session.visible().await?;
+    let mut selection = named(&visible, wanted.account_id, wanted.account_ids)?;
+    if let Some(venues) = wanted.venues.filter(|venues| !venues.is_empty()) {
+        selection.accounts.retain(|account| venues.contains(&account.venue));
+        selection.whole_workspace = false;
+    }
+    let many = wanted.portfolio_ids.unwrap_or_default().iter().map(String::as_str);
+    let groups: Vec<&str> = wanted.portfolio_id.into_iter().chain(many).collect();
+    if !groups.is_empty() {
+        let below = below(session, &visible.accounts, &groups).await?;
+        selection.accounts.retain(|account| account.portfolio_id.is_some_and(|group| below.contains(&group)));
         selection.whole_workspace = false;
     }
     Ok(selection)
 }
 
-/// These groups and every group below them. A group that this key must not see and one that does not exist
-/// get the same answer.
-pub async fn below(session: &mut Session<'_>, groups: &[impl AsRef<str>]) -> Result<BTreeSet<PortfolioId>, Error> {
-    let accounts = session.accounts().await?;
-    let visible = session.portfolios(&accounts).await?;
-    let forest: Forest = visible.iter().map(|g| (g.id, g.parent)).collect();
+/// These groups and every group below them.
+async fn below(
+    session: &mut Session<'_>,
+    visible: &[Account],
+    groups: &[&str],
+) -> Result<BTreeSet<PortfolioId>, Error> {
+    let all = session.portfolios(visible).await?;
+    let forest: Forest = all.iter().map(|g| (g.id, g.parent)).collect();
     let mut below = BTreeSet::new();
     for text in groups {
-        let top = text.as_ref().parse::<PortfolioId>().ok().filter(|id| forest.contains(*id));
-        let top = top.ok_or_else(|| unknown_portfolio(text.as_ref()))?;
-        below.extend(visible.iter().map(|g| g.id).filter(|id| forest.is_below(*id, top)));
+        let top = text.parse::<PortfolioId>().ok().filter(|id| forest.contains(*id));
+        below.extend(forest.subtree(top.ok_or_else(|| unknown_portfolio(text))?));
     }
     Ok(below)
 }
 
 /// As [`wanted`], for questions about now: removed accounts are worth nothing to anybody.
-pub async fn present(session: &mut Session<'_>, grant: &Grant, wanted: Wanted<'_>) -> Result<Selection, Error> {
+pub async fn present(session: &mut Session<'_>, wanted: impl Into<Wanted<'_>>) -> Result<Selection, Error> {
+    let wanted = wanted.into();
     let is_named = wanted.account_id.is_some() || wanted.account_ids.is_some_and(|ids| !ids.is_empty());
-    let mut selection = self::wanted(session, grant, wanted).await?;
+    let mut selection = self::wanted(session, wanted).await?;
     if let Some((account, at)) =
         selection.accounts.iter().find_map(|a| a.removed_at.map(|at| (a, at))).filter(|_| is_named)
     {
@@ -103,18 +106,18 @@ pub async fn present(session: &mut Session<'_>, grant: &Grant, wanted: Wanted<'_
     Ok(selection)
 }
 
-fn named(visible: Visible, one: Option<&str>, many: Option<&[String]>) -> Result<Selection, Error> {
+fn named(visible: &Visible, one: Option<&str>, many: Option<&[String]>) -> Result<Selection, Error> {
     let Visible { accounts: visible, is_whole } = visible;
     let wanted: Vec<&str> = one.into_iter().chain(many.unwrap_or_default().iter().map(String::as_str)).collect();
     if wanted.is_empty() {
-        return Ok(Selection { accounts: visible, whole_workspace: is_whole });
+        return Ok(Selection { accounts: visible.clone(), whole_workspace: *is_whole });
     }
     let mut ids = Vec::with_capacity(wanted.len());
     for text in wanted {
         let id = text.parse::<AccountId>().ok().filter(|id| visible.iter().any(|a| a.id == *id));
         ids.push(id.ok_or_else(|| unknown_account(text))?);
     }
-    let accounts = visible.into_iter().filter(|a| ids.contains(&a.id)).collect();
+    let accounts = visible.iter().filter(|a| ids.contains(&a.id)).cloned().collect();
     Ok(Selection { accounts, whole_workspace: false })
 }
 

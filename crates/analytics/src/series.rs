@@ -11,7 +11,7 @@ use codash_store::accounts::Account;
 use serde_json::json;
 
 use crate::moment::Instant;
-use crate::select::{self, Selection, WindowQuery};
+use crate::select::{self, Selection, Wanted, WindowQuery};
 use crate::{Ctx, Error, Rule};
 
 /// Length of the window when the caller names no start.
@@ -47,33 +47,9 @@ pub(crate) fn by_id(selection: &Selection) -> BTreeMap<String, &Account> {
     selection.accounts.iter().map(|account| (account.id.to_string(), account)).collect()
 }
 
-/// Which accounts a chart is of: those that pass every filter. A filter that is empty passes all.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Of<'a> {
-    pub ids: Option<&'a [String]>,
-    /// Groups, with those below them.
-    pub portfolios: Option<&'a [String]>,
-    pub venues: Option<&'a [Venue]>,
-}
-
-/// The accounts that are asked of, removed ones included: they are part of the past.
-pub(crate) async fn accounts(session: &mut Session<'_>, ctx: &Ctx<'_>, of: Of<'_>) -> Result<Selection, Error> {
-    let mut selection = select::accounts(session, ctx.grant, None, of.ids).await?;
-    if let Some(venues) = of.venues.filter(|venues| !venues.is_empty()) {
-        selection.accounts.retain(|account| venues.contains(&account.venue));
-        selection.whole_workspace = false;
-    }
-    if let Some(groups) = of.portfolios.filter(|groups| !groups.is_empty()) {
-        let below = select::below(session, groups).await?;
-        selection.accounts.retain(|account| account.portfolio_id.is_some_and(|group| below.contains(&group)));
-        selection.whole_workspace = false;
-    }
-    Ok(selection)
-}
-
-/// As [`accounts`], without removed ones: what is there now.
-pub(crate) async fn present(session: &mut Session<'_>, ctx: &Ctx<'_>, of: Of<'_>) -> Result<Selection, Error> {
-    let mut selection = accounts(session, ctx, of).await?;
+/// The accounts that a chart of what is there now is of: removed ones are left out, named or not.
+pub(crate) async fn present(session: &mut Session<'_>, wanted: impl Into<Wanted<'_>>) -> Result<Selection, Error> {
+    let mut selection = select::wanted(session, wanted).await?;
     let count = selection.accounts.len();
     selection.accounts.retain(|account| account.removed_at.is_none());
     selection.whole_workspace &= selection.accounts.len() == count;
@@ -82,17 +58,23 @@ pub(crate) async fn present(session: &mut Session<'_>, ctx: &Ctx<'_>, of: Of<'_>
 
 /// The same as ids for a question that takes ids alone, to which none would mean all; `None`: no account is
 /// meant.
-pub(crate) async fn account_ids(ctx: &Ctx<'_>, of: Of<'_>) -> Result<Option<Option<Vec<String>>>, Error> {
+pub(crate) async fn account_ids(
+    ctx: &Ctx<'_>,
+    wanted: impl Into<Wanted<'_>>,
+) -> Result<Option<Option<Vec<String>>>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = accounts(&mut session, ctx, of).await?;
+    let selection = select::wanted(&mut session, wanted).await?;
     session.finish().await?;
     Ok(as_ids(&selection))
 }
 
 /// As [`account_ids`], without removed accounts.
-pub(crate) async fn present_ids(ctx: &Ctx<'_>, of: Of<'_>) -> Result<Option<Option<Vec<String>>>, Error> {
+pub(crate) async fn present_ids(
+    ctx: &Ctx<'_>,
+    wanted: impl Into<Wanted<'_>>,
+) -> Result<Option<Option<Vec<String>>>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = present(&mut session, ctx, of).await?;
+    let selection = present(&mut session, wanted).await?;
     session.finish().await?;
     Ok(as_ids(&selection))
 }

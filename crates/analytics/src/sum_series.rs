@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use codash_domain::{EventType, Timestamp, Usd, Venue};
+use codash_domain::{Timestamp, Usd};
 use codash_store::grouped::{By, GroupSums};
 use codash_store::ledger::Sums;
 use schemars::JsonSchema;
@@ -11,67 +11,30 @@ use serde_json::json;
 use validator::Validate;
 
 use crate::activity_summary::Totals;
-use crate::input::{present, whole};
-use crate::moment::Instant;
-use crate::select::{self, Selection, short_strings};
-use crate::series::{self, Group, MOST_ROWS, Of, bounded, by_id, step_hours};
+use crate::arguments::arguments;
+use crate::input::present;
+use crate::select::{self, Selection};
+use crate::series::{self, Group, MOST_ROWS, bounded, by_id, step_hours};
 use crate::{Ctx, Error, Rule};
 
 /// Groups that the database may make before venues are added up.
 const MOST_GROUPS: usize = 50_000;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Inclusive lower bound: milliseconds since 1970, a day in UTC, or ISO 8601 with a zone. Default: 30 days before `to`.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Instant>,
-    /// Inclusive upper bound, written like `from`. Default: now.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Instant>,
-    /// Wanted distance of rows. It is rounded up to whole hours, or whole days, that go into a day or a week.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1))]
-    pub interval_ms: Option<i64>,
-    /// Most rows of one series: the distance is made longer until they are enough. Default 1500.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 20000))]
-    pub max_data_points: Option<i64>,
-    /// Up to 100 ids. Empty: all visible accounts.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Of these venues alone. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100))]
-    pub venues: Option<Vec<Venue>>,
-    /// Of these portfolio groups and those below them alone, up to 100 ids. Empty: whatever their group.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub portfolio_ids: Option<Vec<String>>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Up to 7 event types. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 7))]
-    pub event_types: Option<Vec<EventType>>,
-    /// What makes a row: time (steps of intervalMs), day (UTC), symbol, account or venue.
-    #[serde(default)]
-    pub by: Rows,
-    /// With time and day: a series for each symbol, account or venue. Default: one of all together.
-    #[serde(default, deserialize_with = "present")]
-    pub split_by: Option<Split>,
-}
-
-impl Query {
-    fn of(&self) -> Of<'_> {
-        Of {
-            ids: self.account_ids.as_deref(),
-            portfolios: self.portfolio_ids.as_deref(),
-            venues: self.venues.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..chart_window,
+        ..steps,
+        ..chart_accounts,
+        ..symbols,
+        ..event_types,
+        /// What makes a row: time (steps of intervalMs), day (UTC), symbol, account or venue.
+        #[serde(default)]
+        pub by: Rows,
+        /// With time and day: a series for each symbol, account or venue. Default: one of all together.
+        #[serde(default, deserialize_with = "present")]
+        pub split_by: Option<Split>,
     }
 }
 
@@ -112,7 +75,7 @@ pub struct Row {
 pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Vec<Row>, Error> {
     let (is_timed, split) = shape(&query)?;
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = series::accounts(&mut session, ctx, query.of()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let window = series::window(query.from, query.to, ctx)?;
     let step = match query.by {
         Rows::Day => 24,

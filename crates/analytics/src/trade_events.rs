@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use validator::Validate;
 
+use crate::arguments::arguments;
 use crate::cursor::Position;
-use crate::input::{bound, present, whole};
+use crate::input::whole;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery, short_strings};
+use crate::select::{self, Selection, Wanted, WindowAnswer, WindowQuery};
 use crate::{Ctx, Error};
 
 const DEFAULT_DAYS: i64 = 90;
@@ -20,39 +21,20 @@ fn default_limit() -> Option<i64> {
     Some(100)
 }
 
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// Inclusive lower bound, ISO 8601 with a zone. Default: 90 days before `to`. Ignored with a cursor.
-    #[serde(default, deserialize_with = "bound")]
-    pub from: Option<Timestamp>,
-    /// Inclusive upper bound, ISO 8601 with a zone. Default: now. Ignored with a cursor.
-    #[serde(default, deserialize_with = "bound")]
-    pub to: Option<Timestamp>,
-    /// Up to 100 symbols, spelled as answers spell them (BTC-PERP). Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub symbols: Option<Vec<String>>,
-    /// Up to 7 event types. Empty: all.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 7))]
-    pub event_types: Option<Vec<EventType>>,
-    /// Most rows in a page.
-    #[serde(default = "default_limit", deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 1000))]
-    pub limit: Option<i64>,
-    /// nextCursor of the previous page, unchanged, with the same filters.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 512))]
-    pub cursor: Option<String>,
+arguments! {
+    #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..accounts,
+        ..paged_window,
+        ..symbols,
+        ..event_types,
+        /// Most rows in a page.
+        #[serde(default = "default_limit", deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 1000))]
+        pub limit: Option<i64>,
+        ..cursor,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -107,9 +89,8 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
 /// As [`answer`], of the accounts of a group when one is named.
 pub async fn within(ctx: &Ctx<'_>, query: Query, portfolio_id: Option<&str>) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let wanted =
-        Wanted { account_id: query.account_id.as_deref(), account_ids: query.account_ids.as_deref(), portfolio_id };
-    let selection = select::wanted(&mut session, ctx.grant, wanted).await?;
+    let wanted = Wanted { portfolio_id, ..Wanted::from(&query) };
+    let selection = select::wanted(&mut session, wanted).await?;
     let bound_to = bound_to(ctx, &query, &selection);
     let position = query.cursor.as_deref().map(|text| ctx.cursor_key.read(text, &bound_to)).transpose()?;
     let window = match &position {

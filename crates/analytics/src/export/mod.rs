@@ -21,7 +21,7 @@ use validator::Validate;
 
 use crate::input::{bound, present, whole};
 use crate::provenance::{self, Coverage};
-use crate::select::{self, Selection, short_strings};
+use crate::select::{self, Selection, Wanted, short_strings};
 use crate::{Ctx, Error, Rule};
 
 pub use file::Format;
@@ -215,7 +215,7 @@ pub enum Broken {
 pub async fn count(ctx: &Ctx<'_>, table: Table, query: CountQuery) -> Result<Count, Error> {
     let query = Query::from(query);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let (export, _) = resolve(ctx, &mut session, table, &query).await?;
+    let (export, _) = resolve(&mut session, table, &query).await?;
     let watermark = watermark(&mut session, table, &query).await?;
     let count = session.export_count(&export).await?;
     session.finish().await?;
@@ -227,7 +227,7 @@ pub async fn counts(ctx: &Ctx<'_>) -> Result<Counts, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
     let mut tables = Vec::with_capacity(Table::ALL.len());
     for table in Table::ALL {
-        let (export, _) = resolve(ctx, &mut session, table, &Query::default()).await?;
+        let (export, _) = resolve(&mut session, table, &Query::default()).await?;
         let watermark = session.data_version(table).await?;
         tables.push(Count { table: table.as_str(), count: session.export_count(&export).await?, watermark });
     }
@@ -248,7 +248,7 @@ pub struct Exporting<'a> {
 /// Opens the snapshot and resolves what is meant.
 pub async fn open<'a>(ctx: &Ctx<'a>, table: Table, query: &Query) -> Result<Exporting<'a>, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let (export, selection) = resolve(ctx, &mut session, table, query).await?;
+    let (export, selection) = resolve(&mut session, table, query).await?;
     let watermark = watermark(&mut session, table, query).await?;
     let schema = schema(table, &export.columns);
     let tag = table.is_versioned().then(|| tag(ctx, &schema, watermark, &export.filter, query, &selection));
@@ -307,12 +307,7 @@ impl Exporting<'_> {
     }
 }
 
-async fn resolve(
-    ctx: &Ctx<'_>,
-    session: &mut Session<'_>,
-    table: Table,
-    query: &Query,
-) -> Result<(Export, Selection), Error> {
+async fn resolve(session: &mut Session<'_>, table: Table, query: &Query) -> Result<(Export, Selection), Error> {
     let columns = columns(table, query.columns.as_deref())?;
     refuse_foreign_filters(table, query)?;
     if let (Some(from), Some(to)) = (query.from, query.to)
@@ -321,8 +316,15 @@ async fn resolve(
         let message = format!("from ({from}) is after to ({to}): swap them, or leave one out.");
         return Err(Rule::new("invalid_window", message, json!({ "from": from, "to": to })).into());
     }
-    let selection =
-        select::accounts(session, ctx.grant, query.account_id.as_deref(), query.account_ids.as_deref()).await?;
+    let selection = select::wanted(
+        session,
+        Wanted {
+            account_id: query.account_id.as_deref(),
+            account_ids: query.account_ids.as_deref(),
+            ..Wanted::default()
+        },
+    )
+    .await?;
     let mut symbols = query.symbols.clone().unwrap_or_default();
     symbols.sort_unstable();
     symbols.dedup();

@@ -18,12 +18,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use validator::{Validate, ValidationError};
 
+use crate::arguments::arguments;
 use crate::input::{number, present, whole};
 use crate::moment::Moment;
 use crate::pnl_query::{Dimension, groups};
 use crate::pnl_summary;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Number, Selection, Wanted, WindowQuery, short_strings};
+use crate::select::{self, Number, Selection, WindowQuery};
 use crate::{Ctx, Error};
 
 pub use figures::{DayGap, DayReturn, Fall, Figures};
@@ -35,61 +36,42 @@ const ROLLING: [i64; 4] = [7, 30, 90, 365];
 const MOST_EVENTS: i64 = 200_000;
 const LONGEST_DAYS: i64 = 3650;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Asks for one window instead of rolling ones: its first day, in UTC (2026-04-13), or ISO 8601 with a
-    /// zone, which begins with the next whole day.
-    #[serde(default, deserialize_with = "present")]
-    pub from: Option<Moment>,
-    /// Its last day, inclusive, or ISO 8601 with a zone, which ends with the last whole day before.
-    /// Default: yesterday.
-    #[serde(default, deserialize_with = "present")]
-    pub to: Option<Moment>,
-    /// Its length in days when `from` is omitted. Default 30 when only `to` is given.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 3650))]
-    pub days: Option<i64>,
-    /// Lengths of rolling windows in days, up to 10, each 1 to 3650, all ending with yesterday. Default 7, 30,
-    /// 90 and 365. The time since the first NAV comes with them.
-    #[serde(default, deserialize_with = "present")]
-    pub windows: Option<Lengths>,
-    /// Days of a year: 365, since these markets never close, or 252 to compare with those that do.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 366))]
-    pub annualization: Option<i64>,
-    /// Yearly rate, in percent, that Sharpe and Sortino ratios are measured against. Default 0.
-    #[serde(default, deserialize_with = "number")]
-    #[validate(custom(function = "a_rate"))]
-    pub risk_free_pct: Option<Number>,
-    /// True: also the days of the longest window, with cumulative return, drawdown and rolling risk.
-    #[serde(default, deserialize_with = "present")]
-    pub series: Option<bool>,
-    /// Days that the rolling figures of the series look back on. Default 30.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 2, max = 365))]
-    pub rolling_days: Option<i64>,
-}
-
-impl Query {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            account_id: self.account_id.as_deref(),
-            account_ids: self.account_ids.as_deref(),
-            portfolio_id: self.portfolio_id.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..selection,
+        /// Asks for one window instead of rolling ones: its first day, in UTC (2026-04-13), or ISO 8601 with a
+        /// zone, which begins with the next whole day.
+        #[serde(default, deserialize_with = "present")]
+        pub from: Option<Moment>,
+        /// Its last day, inclusive, or ISO 8601 with a zone, which ends with the last whole day before.
+        /// Default: yesterday.
+        #[serde(default, deserialize_with = "present")]
+        pub to: Option<Moment>,
+        /// Its length in days when `from` is omitted. Default 30 when only `to` is given.
+        #[serde(default, deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 3650))]
+        pub days: Option<i64>,
+        /// Lengths of rolling windows in days, up to 10, each 1 to 3650, all ending with yesterday. Default 7, 30,
+        /// 90 and 365. The time since the first NAV comes with them.
+        #[serde(default, deserialize_with = "present")]
+        pub windows: Option<Lengths>,
+        /// Days of a year: 365, since these markets never close, or 252 to compare with those that do.
+        #[serde(default, deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 366))]
+        pub annualization: Option<i64>,
+        /// Yearly rate, in percent, that Sharpe and Sortino ratios are measured against. Default 0.
+        #[serde(default, deserialize_with = "number")]
+        #[validate(custom(function = "a_rate"))]
+        pub risk_free_pct: Option<Number>,
+        /// True: also the days of the longest window, with cumulative return, drawdown and rolling risk.
+        #[serde(default, deserialize_with = "present")]
+        pub series: Option<bool>,
+        /// Days that the rolling figures of the series look back on. Default 30.
+        #[serde(default, deserialize_with = "whole")]
+        #[validate(range(min = 2, max = 365))]
+        pub rolling_days: Option<i64>,
     }
 }
 
@@ -247,7 +229,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let free = query.risk_free_pct.unwrap_or(Number(Decimal::ZERO));
     let terms = terms(year, free);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = select::wanted(&mut session, ctx.grant, query.wanted()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     let history = history::load(&mut session, &selection, plan.start(), ctx.now).await?;
     let days = returns::days(&history.hours);
     let midnight = plan.midnight;

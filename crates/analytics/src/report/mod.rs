@@ -20,7 +20,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use crate::input::{present, whole};
+use crate::arguments::arguments;
+use crate::input::whole;
 use crate::largest_losses;
 use crate::metrics::figures::{Days, Figures, Realized, figures, pct, return_of, round};
 use crate::metrics::history::{self, History};
@@ -29,7 +30,7 @@ use crate::pnl_query::total;
 use crate::pnl_summary::extremes;
 use crate::portfolio_summary::summarize;
 use crate::provenance::{self, AppliedFilters, Provenance};
-use crate::select::{self, Number, Selection, Wanted, short_strings};
+use crate::select::{self, Number, Selection};
 use crate::{Ctx, Error, exposure_summary};
 
 pub use shape::*;
@@ -44,34 +45,15 @@ const TOP: usize = 5;
 /// NAV is read hourly: after this it is stale.
 const STALE_MILLIS: i64 = 2 * HOUR;
 
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
-    /// Single visible exchange account id, as list_accounts returns it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub account_id: Option<String>,
-    /// Up to 100 ids. When both are omitted (or the list is empty), all visible accounts are queried.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(max = 100), custom(function = "short_strings"))]
-    pub account_ids: Option<Vec<String>>,
-    /// A portfolio group: only its accounts and those of every group below it.
-    #[serde(default, deserialize_with = "present")]
-    #[validate(length(min = 1, max = 128))]
-    pub portfolio_id: Option<String>,
-    /// Length in days of the window of losses, cash flows and data quality. Default 30.
-    #[serde(default, deserialize_with = "whole")]
-    #[validate(range(min = 1, max = 365))]
-    pub days: Option<i64>,
-}
-
-impl Query {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            account_id: self.account_id.as_deref(),
-            account_ids: self.account_ids.as_deref(),
-            portfolio_id: self.portfolio_id.as_deref(),
-        }
+arguments! {
+    #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub struct Query {
+        ..selection,
+        /// Length in days of the window of losses, cash flows and data quality. Default 30.
+        #[serde(default, deserialize_with = "whole")]
+        #[validate(range(min = 1, max = 365))]
+        pub days: Option<i64>,
     }
 }
 
@@ -84,7 +66,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let window = before(now, days);
     let midnight = now.floor_to(DAY);
     let mut session = ctx.store.read(ctx.grant).begin().await?;
-    let selection = select::wanted(&mut session, ctx.grant, query.wanted()).await?;
+    let selection = select::wanted(&mut session, &query).await?;
     // What was removed is worth nothing now; its past stays in the windows.
     let ids: Vec<AccountId> = still_there(&selection).map(|account| account.id).collect();
     let navs = session.latest_navs(&ids).await?;
