@@ -118,6 +118,11 @@ impl TimeCursor {
         Self { from: window.from, to: Some(window.to), page: self.page + 1, step: self.step, newest: self.saw(times) }
     }
 
+    /// The rest of the same window.
+    pub fn on_from(&self, from: i64, window: Span, times: &[i64]) -> Self {
+        Self { from, to: Some(window.to), page: 1, step: self.step, newest: self.saw(times) }
+    }
+
     /// The window was full: its first half, or `None` when it is a single millisecond already.
     pub fn halved(&self, window: Span) -> Option<Self> {
         let to = window.first_half();

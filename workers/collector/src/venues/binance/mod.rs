@@ -118,20 +118,49 @@ impl Binance {
         let now = self.server_now(PATH).await?.millis();
         let at = cursor(stored, || TimeCursor::starting_at(now - HORIZON_MILLIS))?;
         let window = at.window(WINDOW_MILLIS, now);
-        let params = [
-            ("startTime", window.from.to_string()),
-            ("endTime", window.to.to_string()),
-            ("page", at.page.to_string()),
-            ("limit", streams::INCOME_LIMIT.to_string()),
-        ];
-        let rows = rows(PATH, &self.signed(PATH, &params).await?)?;
+        let mut rows = self.income_rows(PATH, window, 1).await?;
+        let (mut whole, mut longest, mut number) = (rows.is_empty(), rows.len(), 1);
+        let through = loop {
+            match streams::through(window, &times(&rows)) {
+                None if !whole => {}
+                through => break through,
+            }
+            // All of one millisecond so far.
+            number += 1;
+            let next = self.income_rows(PATH, window, number).await?;
+            (whole, longest) = (next.is_empty(), longest.max(next.len()));
+            let new = unknown(&rows, next);
+            if new.is_empty() && !whole {
+                return Err(streams::full_millisecond(PATH));
+            }
+            rows.extend(new);
+        };
+        // A page that is not full may have been cut short: whether it was the last, only what follows it tells.
+        if let Some(through) = through.filter(|_| !whole) {
+            let rest = self.income_rows(PATH, Span { from: through, to: window.to }, 1).await?;
+            let is_part = rest.len() < longest;
+            let new = unknown(&rows, rest);
+            whole = new.is_empty() && is_part;
+            rows.extend(new);
+        }
         let parsed = self.priced(|prices| parse::income(&rows, prices)).await?;
         let new_streams =
             parse::income_symbols(&rows).into_iter().map(|symbol| format!("{USDM_FILLS}:{symbol}")).collect();
         let not_before = Timestamp::from_millis(window.from);
         let mut page = Page { parsed, new_streams, not_before, ..Page::default() };
-        streams::after_numbered(&mut page, &at, window, now, &times(&rows), rows.len());
+        let through = if whole { None } else { streams::through(window, &times(&rows)) };
+        streams::after_oldest(&mut page, &at, window, now, &times(&rows), through);
         Ok(page)
+    }
+
+    async fn income_rows(&self, path: &'static str, window: Span, page: u32) -> Result<Vec<Box<RawValue>>, VenueError> {
+        let params = [
+            ("startTime", window.from.to_string()),
+            ("endTime", window.to.to_string()),
+            ("page", page.to_string()),
+            ("limit", streams::INCOME_LIMIT.to_string()),
+        ];
+        rows(path, &self.signed(path, &params).await?)
     }
 
     async fn forced(&self, stored: &Value) -> Result<Page, VenueError> {
@@ -334,6 +363,12 @@ struct Windowed<'a> {
     /// Rows in a reply at most.
     limit: usize,
     rows: RowsOf,
+}
+
+/// The rows that are not among those known.
+fn unknown(known: &[Box<RawValue>], rows: Vec<Box<RawValue>>) -> Vec<Box<RawValue>> {
+    let known: BTreeSet<&str> = known.iter().map(|row| row.get()).collect();
+    rows.into_iter().filter(|row| !known.contains(row.get())).collect()
 }
 
 /// Windows follow each other without a gap.

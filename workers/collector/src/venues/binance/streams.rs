@@ -74,15 +74,24 @@ pub fn full_millisecond(endpoint: &str) -> VenueError {
     VenueError::unreadable(endpoint, "one millisecond holds more records than a reply")
 }
 
-/// After a reply of a window that the venue numbers pages of. Only an empty page is the end: one that
-/// is not full may have been cut short.
-pub fn after_numbered(page: &mut Page, cursor: &TimeCursor, window: Span, now: i64, times: &[i64], rows: usize) {
-    if rows > 0 {
-        advance(page, stored(&cursor.next_page(window, times)), None, true);
-    } else {
+/// Through when a window is complete after a reply that begins with its oldest records: just before the
+/// newest of the reply, of whose millisecond there may be more. `None` when that says nothing new.
+pub fn through(window: Span, times: &[i64]) -> Option<i64> {
+    let inside = || times.iter().copied().filter(|at| (window.from..=window.to).contains(at));
+    let (first, last) = (inside().min()?, inside().max()?);
+    (first < last && last - 1 > window.from).then_some(last - 1)
+}
+
+/// After replies that begin with the oldest records of a window, complete through `through`, or whole.
+/// The next one begins where these ended in time: a page that is asked for by its number is another one
+/// as soon as the venue grants longer pages, or drops what is too old, and nobody would see what lies between.
+pub fn after_oldest(page: &mut Page, cursor: &TimeCursor, window: Span, now: i64, times: &[i64], through: Option<i64>) {
+    let Some(through) = through else {
         let (next, more) = cursor.after(window, now, times);
-        advance(page, stored(&next), window.covered(), more);
-    }
+        return advance(page, stored(&next), window.covered(), more);
+    };
+    let covered = Span { from: window.from, to: through }.covered();
+    advance(page, stored(&cursor.on_from(through, window, times)), covered, true);
 }
 
 /// After a whole window.

@@ -85,22 +85,51 @@ async fn futures_refuse_a_good_key_as_if_it_were_bad_and_the_spot_host_tells() {
     }
 }
 
-/// 2500 records of income in one day: three numbered pages.
-fn income(asked: &Asked) -> (u16, &'static str, String) {
+/// 2500 records of income in one day, ten a millisecond, in pages as long as the venue grants.
+fn income(asked: &Asked, cap: usize) -> (u16, &'static str, String) {
     let (from, to) = (asked.number("startTime").unwrap(), asked.number("endTime").unwrap());
     let page = asked.number("page").unwrap() - 1;
     let all = (0..2500).map(|i| (i, NOW - 20 * 24 * 3_600_000 + i / 10)).filter(|(_, at)| (from..=to).contains(at));
     let rows: Vec<Value> = all
-        .skip(usize::try_from(page).unwrap() * 1000)
-        .take(1000)
+        .skip(usize::try_from(page).unwrap() * cap)
+        .take(cap)
         .map(|(i, at)| json!({ "symbol": "BTCUSDT", "incomeType": "FUNDING_FEE", "income": "0.1", "asset": "USDT", "time": at, "tranId": i }))
         .collect();
     ok(Value::from(rows))
 }
 
 #[tokio::test]
+async fn income_is_read_whole_when_the_venue_changes_how_long_its_pages_are() {
+    for caps in [[41, 1000], [1000, 41], [7, 300], [9, 10]] {
+        let cap = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let granted = cap.clone();
+        let mock = Mock::start(move |asked| match asked.path.ends_with("/time") {
+            true => time(),
+            false => income(asked, granted.load(std::sync::atomic::Ordering::Relaxed)),
+        })
+        .await;
+        let (mut at, mut ids, mut through) = (Value::Null, std::collections::BTreeSet::new(), None);
+        for turn in 0.. {
+            // Another collector goes on from what the last one stored.
+            cap.store(caps[turn % 2], std::sync::atomic::Ordering::Relaxed);
+            let page = account(&mock).page("usdm.income", &at).await.unwrap();
+            ids.extend(page.parsed.records.into_iter().map(|record| record.event.native_id));
+            if let Some((from, to)) = page.covered {
+                assert!(through.is_none_or(|through| from <= through), "without a gap");
+                through = Some(to);
+            }
+            at = page.cursor;
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!((ids.len(), through.unwrap().millis()), (2500, NOW + 3000), "pages of {caps:?}");
+    }
+}
+
+#[tokio::test]
 async fn income_is_read_whole_and_reveals_its_symbols() {
-    let mock = Mock::start(|asked| if asked.path.ends_with("/time") { time() } else { income(asked) }).await;
+    let mock = Mock::start(|asked| if asked.path.ends_with("/time") { time() } else { income(asked, 1000) }).await;
     let account = account(&mock);
     let (mut at, mut ids, mut spans) = (Value::Null, std::collections::BTreeSet::new(), vec![]);
     loop {
