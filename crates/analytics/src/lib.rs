@@ -16,6 +16,7 @@ pub mod account_forensics;
 pub mod activity_summary;
 pub mod annotations;
 mod arguments;
+mod aside;
 pub mod cash_flows;
 pub mod cursor;
 pub mod data_quality;

@@ -10,6 +10,7 @@ use codash_store::performance::Movement;
 use rust_decimal::Decimal;
 
 use crate::Error;
+use crate::aside::aside;
 use crate::select::Selection;
 
 /// The selection through time.
@@ -54,7 +55,7 @@ pub(crate) async fn load(
     let never_valued = selection.accounts.iter().zip(&accounts).filter(|(_, worth)| worth.valued.is_empty());
     let never_valued = never_valued.map(|(account, _)| account.id).collect();
     let valued_until = accounts.iter().filter(|w| !w.ended).filter_map(|w| w.valued.last()).map(|v| v.at).min();
-    let (hours, pending_flows) = hours(&accounts, from);
+    let (hours, pending_flows) = aside(|| hours(&accounts, from));
     Ok(History { hours, pending_flows, movements, never_valued, valued_until })
 }
 

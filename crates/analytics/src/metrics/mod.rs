@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use validator::{Validate, ValidationError};
 
 use crate::arguments::arguments;
+use crate::aside::aside;
 use crate::input::{number, present, whole};
 use crate::moment::Moment;
 use crate::pnl_query::{Dimension, groups};
@@ -231,7 +232,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     let mut session = ctx.store.read(ctx.grant).begin().await?;
     let selection = select::wanted(&mut session, &query).await?;
     let history = history::load(&mut session, &selection, plan.start(), ctx.now).await?;
-    let days = returns::days(&history.hours);
+    let days = aside(|| returns::days(&history.hours));
     let midnight = plan.midnight;
     let windows = plan.windows(days.first().map(|day| day.start));
     let longest = windows.iter().map(|(_, days)| *days).min_by_key(|days| days.start);
@@ -246,11 +247,11 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
     session.finish().await?;
 
     let rolling = usize::try_from(query.rolling_days.unwrap_or(30)).unwrap_or(30);
-    let series = query.series.unwrap_or(false).then(|| series::rows(longest, &days, rolling, terms));
-    let windows = windows
-        .into_iter()
-        .map(|(label, window)| figures(label, window, &days, &history.hours, &realized, terms))
-        .collect();
+    let (series, windows) = aside(|| {
+        let series = query.series.unwrap_or(false).then(|| series::rows(longest, &days, rolling, terms));
+        let figures = |(label, window)| figures(label, window, &days, &history.hours, &realized, terms);
+        (series, windows.into_iter().map(figures).collect())
+    });
     let filter = select::event_filter(&selection, of_events.window(), None, None);
     let filters = AppliedFilters::new(&selection, &filter);
     let flows_complete = coverage.complete;

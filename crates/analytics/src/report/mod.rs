@@ -21,6 +21,7 @@ use serde::Deserialize;
 use validator::Validate;
 
 use crate::arguments::arguments;
+use crate::aside::aside;
 use crate::input::whole;
 use crate::largest_losses;
 use crate::metrics::figures::{Days, Figures, Realized, figures, pct, return_of, round};
@@ -101,7 +102,7 @@ pub async fn answer(ctx: &Ctx<'_>, query: Query) -> Result<Answer, Error> {
         exposure: exposure(exposed),
         pnl: pnl.into_iter().map(pnl_window).collect(),
         largest_losses: largest_losses::rows(losses, &selection),
-        performance: performance(&history, midnight),
+        performance: aside(|| performance(&history, midnight)),
         data_quality: quality(&selection, &accounts, &history, &cash_flows, unpriced_assets, &provenance),
         accounts,
         cash_flows,
