@@ -8,9 +8,9 @@ use codash_domain::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
+use super::Venues;
 use super::wire::{Dec, Millis, Text, read};
 use crate::error::VenueError;
-use crate::http::Http;
 use crate::pricing::{MINUTE_MILLIS, Need, PriceBook};
 
 /// Where a venue's minute closes are read.
@@ -21,16 +21,18 @@ pub trait Closes: Sync {
     async fn closes(&self, asset: &str, minutes: &[Timestamp]) -> Result<Vec<(Timestamp, Decimal)>, VenueError>;
 }
 
-/// Prices of the minutes that a page needs. Closes of minutes that are over at `now` are shared by all accounts; one that is not over yet has
-/// no close.
+/// Prices of the minutes that a page needs. Closes of minutes that are over are shared by all accounts; one that
+/// is not over yet has no close. It is over when the venue's clock, which says `server_now`, and ours agree on
+/// that: a candle that is read too early looks like any other, and would be taken for the close for ever.
 pub async fn minute_prices(
-    http: &Http,
+    venues: &Venues,
     base: &str,
-    now: Timestamp,
+    server_now: Timestamp,
     needs: BTreeSet<Need>,
     source: &dyn Closes,
 ) -> Result<PriceBook, VenueError> {
-    let shared = http.minute_prices(base);
+    let now = server_now.min(venues.clock.now());
+    let shared = venues.http.minute_prices(base);
     let mut book = PriceBook::default();
     let mut asked: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
     let is_over = |minute: Timestamp| minute.millis() + MINUTE_MILLIS <= now.millis();
@@ -99,7 +101,11 @@ pub fn candles(endpoint: &str, kind: Candle, rows: &[Box<RawValue>]) -> Result<V
 
 #[cfg(test)]
 mod tests {
+    use codash_domain::FixedClock;
+
     use super::*;
+    use crate::http::Http;
+    use crate::venues::Endpoints;
 
     #[test]
     fn minutes_are_asked_for_in_few_runs() {
@@ -132,13 +138,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_minute_that_is_not_over_has_no_close_yet() {
-        let http = Http::new().unwrap();
         let minute = |i: i64| Timestamp::from_millis(i * MINUTE_MILLIS).unwrap();
         let needs: BTreeSet<Need> = [("BNB".to_owned(), minute(1)), ("BNB".to_owned(), minute(2))].into();
         let at = |millis| Timestamp::from_millis(millis).unwrap();
-        let book = minute_prices(&http, "x", at(179_999), needs.clone(), &Source).await.unwrap();
-        assert_eq!((book.usd("BNB", minute(1)), book.usd("BNB", minute(2))), (Some(Decimal::TWO), None));
-        let book = minute_prices(&http, "x", at(180_000), needs, &Source).await.unwrap();
-        assert_eq!(book.usd("BNB", minute(2)), Some(Decimal::TWO));
+        let closes = async |ours, theirs| {
+            let venues = Venues {
+                http: Http::new().unwrap(),
+                endpoints: Endpoints::default(),
+                clock: std::sync::Arc::new(FixedClock::at(at(ours))),
+            };
+            let book = minute_prices(&venues, "x", at(theirs), needs.clone(), &Source).await.unwrap();
+            [1, 2].map(|i| book.usd("BNB", minute(i)))
+        };
+        assert_eq!(closes(179_999, 179_999).await, [Some(Decimal::TWO), None]);
+        assert_eq!(closes(180_000, 180_000).await, [Some(Decimal::TWO); 2]);
+        // Whichever clock is wrong.
+        assert_eq!(closes(179_999, 225_000).await, [Some(Decimal::TWO), None]);
+        assert_eq!(closes(225_000, 179_999).await, [Some(Decimal::TWO), None]);
     }
 }

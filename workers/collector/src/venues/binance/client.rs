@@ -170,7 +170,7 @@ impl Binance {
     pub(super) async fn minute_prices(&self, needs: BTreeSet<Need>) -> Result<PriceBook, VenueError> {
         let base = self.target("/api/v3/klines").base;
         let now = self.server_now("/api/v3/klines").await?;
-        closes::minute_prices(&self.venues.http, base, now, needs, self).await
+        closes::minute_prices(&self.venues, base, now, needs, self).await
     }
 
     /// Closes of a market at these minutes alone; `None` when there is no such market.

@@ -151,7 +151,7 @@ impl Bybit {
     /// The venue's own minute closes for what a page needs.
     pub(super) async fn minute_prices(&self, needs: BTreeSet<Need>) -> Result<PriceBook, VenueError> {
         let now = self.server_now().await?;
-        closes::minute_prices(&self.venues.http, self.target().base, now, needs, self).await
+        closes::minute_prices(&self.venues, self.target().base, now, needs, self).await
     }
 
     /// Closes of a spot market at these minutes alone; `None` when there is no such market.

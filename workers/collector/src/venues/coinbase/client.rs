@@ -233,7 +233,7 @@ impl Coinbase {
             return Ok(PriceBook::default());
         }
         let now = self.server_now().await?;
-        closes::minute_prices(&self.venues.http, self.target().base, now, needs, self).await
+        closes::minute_prices(&self.venues, self.target().base, now, needs, self).await
     }
 
     /// Closes of a product at these minutes, which are in order.

@@ -133,7 +133,7 @@ impl Gate {
             return Ok(PriceBook::default());
         }
         let now = self.server_now().await?;
-        closes::minute_prices(&self.venues.http, self.target().base, now, needs, self).await
+        closes::minute_prices(&self.venues, self.target().base, now, needs, self).await
     }
 }
 

@@ -214,7 +214,7 @@ impl Hyperliquid {
         spot: &SpotMarkets,
     ) -> Result<PriceBook, VenueError> {
         let (base, now) = (self.target().base, self.venues.clock.now());
-        closes::minute_prices(&self.venues.http, base, now, needs, &Tokens { venue: self, spot }).await
+        closes::minute_prices(&self.venues, base, now, needs, &Tokens { venue: self, spot }).await
     }
 
     async fn closes(&self, coin: &str, start: Timestamp, count: i64) -> Result<Vec<(Timestamp, Decimal)>, VenueError> {

@@ -175,7 +175,7 @@ impl Kucoin {
             return Ok(PriceBook::default());
         }
         let now = self.server_now(Side::Spot).await?;
-        closes::minute_prices(&self.venues.http, self.target(Side::Spot).base, now, needs, self).await
+        closes::minute_prices(&self.venues, self.target(Side::Spot).base, now, needs, self).await
     }
 }
 

@@ -110,7 +110,7 @@ impl Futures {
     async fn priced(&self, parse: impl Fn(&dyn Prices) -> Parsed) -> Result<Parsed, VenueError> {
         let now = self.server_now().await?;
         let base = self.target().base;
-        let book = closes::minute_prices(&self.venues.http, base, now, needs(&parse), self).await?;
+        let book = closes::minute_prices(&self.venues, base, now, needs(&parse), self).await?;
         Ok(parse(&book))
     }
 

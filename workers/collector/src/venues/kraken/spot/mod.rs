@@ -145,7 +145,7 @@ impl Spot {
     async fn priced(&self, parse: impl Fn(&dyn Prices) -> Parsed) -> Result<Parsed, VenueError> {
         let now = self.server_now().await?;
         let base = self.host.target(&self.venues.endpoints).base;
-        let book = closes::minute_prices(&self.venues.http, base, now, needs(&parse), self).await?;
+        let book = closes::minute_prices(&self.venues, base, now, needs(&parse), self).await?;
         Ok(parse(&book))
     }
 
