@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::audit::Recorder;
 use crate::auth::Caller;
+use crate::limits::shared::SharedSettings;
 use crate::limits::{LimitSettings, Limits};
 use crate::login::Passwords;
 use crate::rest::error::ApiError;
@@ -25,6 +26,8 @@ use crate::rest::exports::Places;
 #[derive(Debug, Clone)]
 pub struct AppConfig {
     pub limits: LimitSettings,
+    /// The Redis in which several processes count together.
+    pub shared_limits: Option<SharedSettings>,
     /// From the first byte of a request to its answer, without the time its body takes to arrive.
     pub deadline: Duration,
     /// For the whole body to arrive.
@@ -50,6 +53,7 @@ impl Default for AppConfig {
     fn default() -> Self {
         Self {
             limits: LimitSettings::default(),
+            shared_limits: None,
             deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(30),
             max_body: 256 * 1024,
@@ -99,7 +103,7 @@ impl Deref for App {
 }
 
 impl App {
-    /// Call it inside the runtime: the audit's writer starts here.
+    /// Call it inside the runtime: the audit's writer and the keeper of the shared limits start here.
     pub fn build(
         store: Store,
         venues: Venues,
@@ -107,7 +111,7 @@ impl App {
         clock: Arc<dyn Clock>,
         config: AppConfig,
     ) -> Self {
-        let limits = Limits::new(config.limits);
+        let limits = Limits::new(config.limits, config.shared_limits.as_ref(), store.derived_key("limits"));
         let exports = Places::new(store.question_connections());
         let audit = Recorder::start(store.clone(), Arc::clone(&clock), config.audit_retention_days);
         let passwords = Passwords::default();

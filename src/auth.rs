@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::limits::KeyHash;
+use crate::limits::{KeyHash, Usage};
 use crate::login::{AccessClaims, read_access_token};
 use crate::rest::error::ApiError;
 
@@ -31,6 +31,8 @@ pub struct Caller {
     /// What its reads are counted under.
     pub key_hash: KeyHash,
     pub reads_per_minute: u32,
+    /// How its reads stand, for the answer.
+    pub usage: Usage,
     pub address: IpAddr,
     pub who: Who,
     /// As minted or accepted in front of us.
@@ -139,7 +141,7 @@ pub async fn authenticate(app: &App, headers: &HeaderMap, address: IpAddr) -> Re
     if presented == Presented::Nothing {
         return Err(ApiError::missing_credential());
     }
-    app.limits.take_credential(address)?;
+    app.limits.take_credential(address).await?;
     let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let caller = match presented.key() {
         Some(key) => of_key(app, &key.hash(), address, request_id).await?,
@@ -150,7 +152,7 @@ pub async fn authenticate(app: &App, headers: &HeaderMap, address: IpAddr) -> Re
             of_login(app, &claims.ok_or_else(ApiError::invalid_credential)?, address, request_id).await?
         }
     };
-    admit(app, caller)
+    admit(app, caller).await
 }
 
 async fn of_key(app: &App, hash: &[u8; 32], address: IpAddr, request_id: Option<String>) -> Result<Caller, ApiError> {
@@ -159,6 +161,7 @@ async fn of_key(app: &App, hash: &[u8; 32], address: IpAddr, request_id: Option<
         grant: found.grant,
         key_hash: KeyHash(found.hash),
         reads_per_minute: app.config.limits.reads_of(found.reads_per_minute),
+        usage: Usage::default(),
         address,
         who: Who::Key { depth: found.depth, reads_per_minute: found.reads_per_minute },
         request_id,
@@ -190,6 +193,7 @@ async fn of_login(
         grant,
         key_hash: KeyHash(window.into()),
         reads_per_minute: app.config.limits.reads_per_minute,
+        usage: Usage::default(),
         address,
         who: Who::Person { id: claims.sub, login: claims.sid, role },
         request_id,
@@ -197,7 +201,7 @@ async fn of_login(
 }
 
 /// The rules of a genuine key: expiry, address, then its share of reads.
-fn admit(app: &App, caller: Caller) -> Result<Caller, ApiError> {
+async fn admit(app: &App, caller: Caller) -> Result<Caller, ApiError> {
     let grant = &caller.grant;
     let span = tracing::Span::current();
     span.record("workspace.id", tracing::field::display(grant.workspace));
@@ -208,7 +212,7 @@ fn admit(app: &App, caller: Caller) -> Result<Caller, ApiError> {
     if !Reach::admits(&grant.addresses, caller.address) {
         return Err(turned_away(app, &caller, ApiError::address_not_allowed()));
     }
-    app.limits.take_read(&caller, 1)?;
+    app.limits.take_read(&caller, 1).await?;
     if matches!(caller.who, Who::Key { .. }) {
         note_use(app, &caller);
     }

@@ -19,10 +19,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::AppConfig;
 use crate::limits::LimitSettings;
+use crate::limits::shared::SharedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 24] = [
+pub const SETTINGS: [(&str, &str); 27] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
     ("CODASH_AUDIT_RETENTION_DAYS", "how long the audit is kept, in days; 30 at least (400)"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
@@ -49,8 +50,14 @@ pub const SETTINGS: [(&str, &str); 24] = [
     ("CODASH_MAX_CONNECTIONS", "client connections open at once (4096)"),
     ("CODASH_OTLP_ENDPOINT", "where traces go, OTLP over HTTP; none when unset"),
     ("CODASH_PUBLIC_URL", "where clients reach the service, such as https://api.example.com"),
+    ("CODASH_REDIS_TIMEOUT_MS", "a request waits no longer for Redis: the process then counts for itself (250)"),
+    (
+        "CODASH_REDIS_URL",
+        "redis://[USER:PASSWORD@]HOST:PORT[/DATABASE], rediss:// for TLS; API processes share limits there (none)",
+    ),
     ("CODASH_REQUEST_DEADLINE_MS", "after this a request is answered 504 (10000)"),
     ("CODASH_TEST_DATABASE_URL", "tests only: a PostgreSQL to use instead of starting one"),
+    ("CODASH_TEST_REDIS_URL", "tests only: a Redis or Valkey to use instead of starting one"),
     ("CODASH_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, separated by commas"),
     ("CODASH_WEBHOOKS_LOCAL", "true: webhooks may go to this machine, and by http; for trials only (false)"),
 ];
@@ -205,6 +212,7 @@ impl Reading<'_> {
         AppConfig {
             hsts_seconds: self.hsts(public_url.as_deref()),
             limits: self.limits(),
+            shared_limits: self.shared_limits(),
             deadline: Duration::from_millis(self.number("CODASH_REQUEST_DEADLINE_MS", 10_000, 100, 300_000)),
             max_body: self.number("CODASH_MAX_BODY_BYTES", usual.max_body, 1024, 64 * 1024 * 1024),
             max_connections: self.number("CODASH_MAX_CONNECTIONS", usual.max_connections, 1, 1_000_000),
@@ -230,7 +238,19 @@ impl Reading<'_> {
             logins_per_minute: limit("CODASH_LIMIT_LOGINS_PER_MINUTE", usual.logins_per_minute),
             credentials_per_minute: limit("CODASH_LIMIT_CREDENTIALS_PER_MINUTE", usual.credentials_per_minute),
             registrations_per_hour: limit("CODASH_LIMIT_REGISTRATIONS_PER_HOUR", usual.registrations_per_hour),
+            minute: usual.minute,
         }
+    }
+
+    fn shared_limits(&mut self) -> Option<SharedSettings> {
+        let patience = self.number("CODASH_REDIS_TIMEOUT_MS", 250, 1, 60_000);
+        let name = "CODASH_REDIS_URL";
+        let url = SecretString::from(self.text(name)?);
+        let settings = SharedSettings::parse(url.expose_secret(), Duration::from_millis(patience));
+        if settings.is_none() {
+            self.fault(name, "redis://[USER:PASSWORD@]HOST:PORT[/DATABASE], or rediss:// for TLS");
+        }
+        settings
     }
 
     /// A browser that is promised TLS where there is none is locked out for as long.
@@ -411,10 +431,11 @@ mod tests {
             ("CODASH_LOG_FORMAT", "xml"),
             ("CODASH_VENUE_HYPERLIQUID_URL", "ftp://h"),
             ("CODASH_OTLP_ENDPOINT", "4318"),
+            ("CODASH_REDIS_URL", "http://user:hunter2@h:6379"),
         ])
         .unwrap_err();
         let text = Faults(faults.clone()).to_string();
-        assert_eq!(faults.len(), 11, "{text}");
+        assert_eq!(faults.len(), 12, "{text}");
         assert!(!text.contains("hunter2"));
         assert_eq!(read(&[]).unwrap_err().0.len(), 2);
     }
@@ -423,6 +444,18 @@ mod tests {
     fn secrets_do_not_show_in_debug() {
         let shown = format!("{:?}", read(&LEAST).unwrap());
         assert!(!shown.contains("u:p@h") && !shown.contains("AAAA"), "{shown}");
+    }
+
+    #[test]
+    fn the_redis_that_processes_share_shows_no_password() {
+        let config = read(&with(&[("CODASH_REDIS_URL", "rediss://codash:hunter2@redis.example:6380/2")])).unwrap();
+        assert!(config.app.shared_limits.is_some() && !format!("{config:?}").contains("hunter2"));
+        assert!(read(&LEAST).unwrap().app.shared_limits.is_none());
+        for wrong in ["redis.example:6379", "redis://", "redis://h:6379/first", "postgres://h"] {
+            let Faults(faults) = read(&[LEAST[0], LEAST[1], ("CODASH_REDIS_URL", wrong)]).unwrap_err();
+            let said = "CODASH_REDIS_URL: expected redis://[USER:PASSWORD@]HOST:PORT[/DATABASE], or rediss:// for TLS";
+            assert_eq!(faults, [said], "{wrong}");
+        }
     }
 
     #[test]
@@ -482,7 +515,7 @@ mod tests {
         for name in asked.iter().filter(|n| n.starts_with("CODASH_")) {
             assert!(all_settings().any(|(known, _)| known == name), "{name}");
         }
-        for (name, _) in all_settings().filter(|(n, _)| *n != "CODASH_TEST_DATABASE_URL") {
+        for (name, _) in all_settings().filter(|(n, _)| !n.starts_with("CODASH_TEST_")) {
             assert!(asked.iter().any(|a| a == name), "{name}");
         }
     }

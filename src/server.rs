@@ -27,7 +27,7 @@ use tracing::Instrument;
 
 use crate::app::{App, AppConfig, random};
 use crate::auth::{self, Caller};
-use crate::limits::KeyHash;
+use crate::limits::Usage;
 use crate::rest::error::ApiError;
 use crate::{mcp, rest, telemetry};
 
@@ -237,8 +237,8 @@ fn allow_page(headers: &mut HeaderMap, origin: HeaderValue) {
 /// Who is asking, then the body, then the handler, all inside the deadline but the body's arrival.
 async fn pass(app: &App, mut parts: Parts, body: Body, started: Instant, next: Next) -> Response {
     let deadline = started + app.config.deadline;
-    let key = match identify(app, &mut parts, deadline).await {
-        Ok(key) => key,
+    let usage = match identify(app, &mut parts, deadline).await {
+        Ok(usage) => usage,
         Err(error) => return refuse(error, &parts, body).await,
     };
     let arrival = Instant::now();
@@ -251,14 +251,14 @@ async fn pass(app: &App, mut parts: Parts, body: Body, started: Instant, next: N
         }
         Err(error) => closing(error.into_response()),
     };
-    if let Some(key) = key {
-        app.limits.standing(&key).write(response.headers_mut());
+    if let Some(standing) = usage.and_then(|usage| usage.get()) {
+        standing.write(response.headers_mut());
     }
     response
 }
 
 /// `None` on a public route, where a credential is not even looked at.
-async fn identify(app: &App, parts: &mut Parts, deadline: Instant) -> Result<Option<KeyHash>, ApiError> {
+async fn identify(app: &App, parts: &mut Parts, deadline: Instant) -> Result<Option<Usage>, ApiError> {
     if is_public(&parts.method, parts.uri.path()) {
         return Ok(None);
     }
@@ -266,9 +266,9 @@ async fn identify(app: &App, parts: &mut Parts, deadline: Instant) -> Result<Opt
     let caller: Caller = timeout_at(deadline, auth::authenticate(app, &parts.headers, address))
         .await
         .map_err(|_| ApiError::deadline_exceeded())??;
-    let key = caller.key_hash;
+    let usage = caller.usage.clone();
     parts.extensions.insert(caller);
-    Ok(Some(key))
+    Ok(Some(usage))
 }
 
 async fn read_body(config: &AppConfig, body: Body) -> Result<Bytes, ApiError> {

@@ -90,7 +90,7 @@ async fn batch(call: &Call<'_>, members: &[&RawValue]) -> Result<Response, ApiEr
     }
     // The POST itself was counted in front of us.
     let further = u32::try_from(members.len().saturating_sub(1)).unwrap_or(u32::MAX);
-    call.app.limits.take_read(call.caller, further)?;
+    call.app.limits.take_read(call.caller, further).await?;
     let mut replies = Vec::with_capacity(members.len());
     for raw in members {
         match rpc::message(raw) {

@@ -1,33 +1,22 @@
 //! `POST /api/agents/register`: a workspace and its first key, for whoever asks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use codash_domain::{ApiKey, KeyId, Scope, Scopes, WorkspaceId, text};
 use codash_store::NewKey;
 use codash_store::audit::Actor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tower_governor::governor::GovernorConfigBuilder;
-use tower_governor::key_extractor::KeyExtractor;
-use tower_governor::{GovernorError, GovernorLayer};
 use validator::Validate;
 
 use super::error::ApiError;
 use super::extract::{Json, LONGEST_NAME, Visitor, visible_name};
 use super::success;
 use crate::app::App;
-use crate::limits::network;
-use crate::server::{ClientAddress, Uncompressed};
-
-const HOUR: Duration = Duration::from_secs(3600);
-const SWEEP_EVERY: u32 = 1024;
+use crate::server::Uncompressed;
 
 #[derive(Debug, Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -94,45 +83,12 @@ pub async fn register(
     Ok(response)
 }
 
-/// The public door: N registrations an hour and address at once, then one more every N-th of an hour.
+/// The public door. It counts before the request is looked into.
 pub fn route(app: &App) -> MethodRouter<App> {
-    let per_hour = app.config.limits.registrations_per_hour.max(1);
-    let mut builder = GovernorConfigBuilder::default().key_extractor(ByNetwork);
-    let Some(config) = builder.period(HOUR / per_hour).burst_size(per_hour).finish() else {
-        return post(async || ApiError::internal());
-    };
-    let limiter = Arc::clone(config.limiter());
-    let guard = GovernorLayer::new(config).error_handler(|error| too_many(&error).into_response());
-    let seen = Arc::new(AtomicU32::new(0));
-    let sweep = from_fn(move |request: Request, next: Next| {
-        // Addresses whose share is whole again are forgotten, so that strangers cannot fill the memory.
-        if seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
-            limiter.retain_recent();
-        }
-        next.run(request)
-    });
-    post(register).route_layer(guard).route_layer(sweep)
+    post(register).route_layer(from_fn_with_state(app.clone(), guard))
 }
 
-fn too_many(error: &GovernorError) -> ApiError {
-    match error {
-        // The time left is given in whole seconds, rounded down.
-        GovernorError::TooManyRequests { wait_time, .. } => {
-            ApiError::rate_limited("registrations per address", Duration::from_secs(wait_time + 1))
-        }
-        _ => ApiError::internal(),
-    }
-}
-
-/// Counts callers as the other limits do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ByNetwork;
-
-impl KeyExtractor for ByNetwork {
-    type Key = u128;
-
-    fn extract<T>(&self, request: &Request<T>) -> Result<u128, GovernorError> {
-        let address = request.extensions().get::<ClientAddress>().ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(network(address.0))
-    }
+async fn guard(State(app): State<App>, visitor: Visitor, request: Request, next: Next) -> Result<Response, ApiError> {
+    app.limits.take_registration(visitor.address).await?;
+    Ok(next.run(request).await)
 }

@@ -136,7 +136,7 @@ pub async fn sign_up(
     visitor: Visitor,
     Json(wanted): Json<SignUp>,
 ) -> Result<Response, ApiError> {
-    app.limits.take_login(visitor.address)?;
+    app.limits.take_login(visitor.address).await?;
     let name = wanted.workspace_name.as_deref().map(|name| text::clean(name, LONGEST_NAME));
     let start = match (&name, &wanted.api_key) {
         (Some(name), None) => Start::Found { workspace: WorkspaceId::from_random(app.random()?), name },
@@ -151,7 +151,7 @@ pub async fn sign_up(
 }
 
 pub async fn log_in(State(app): State<App>, visitor: Visitor, Json(wanted): Json<LogIn>) -> Result<Response, ApiError> {
-    app.limits.take_login(visitor.address)?;
+    app.limits.take_login(visitor.address).await?;
     let email = wanted.email.to_ascii_lowercase();
     let person = proven(&app, &visitor, &email, &wanted.password).await?.ok_or_else(wrong)?;
     log_in_as(&app, &visitor, person.id, wanted.workspace_id, StatusCode::OK).await
@@ -162,7 +162,7 @@ pub async fn refresh(
     visitor: Visitor,
     Json(wanted): Json<Refresh>,
 ) -> Result<Response, ApiError> {
-    app.limits.take_login(visitor.address)?;
+    app.limits.take_login(visitor.address).await?;
     let held = RefreshToken::parse(wanted.refresh_token.expose_secret()).ok_or_else(over)?;
     let next = RefreshToken::new(held.login, app.random()?);
     let turned = app.store.turn_login(held.login, &held.hash(), &next.hash(), app.clock.now()).await?;
@@ -187,7 +187,7 @@ pub async fn log_out(
     visitor: Visitor,
     Json(wanted): Json<LogOut>,
 ) -> Result<Response, ApiError> {
-    app.limits.take_login(visitor.address)?;
+    app.limits.take_login(visitor.address).await?;
     if let Some(held) = RefreshToken::parse(wanted.refresh_token.expose_secret()) {
         let now = app.clock.now();
         // Whoever ends a login must hold its token, and a used one ends it too.
@@ -206,7 +206,7 @@ pub async fn accept(
     visitor: Visitor,
     Json(wanted): Json<Accept>,
 ) -> Result<Response, ApiError> {
-    app.limits.take_login(visitor.address)?;
+    app.limits.take_login(visitor.address).await?;
     let hash = Sha256::digest(wanted.token.expose_secret().as_bytes()).into();
     let email = wanted.email.to_ascii_lowercase();
     let invitation = app.store.find_invitation(&hash).await?;
@@ -235,7 +235,7 @@ pub async fn accept(
 
 /// The workspace of a key that proves its ownership: of the first generation, unbounded, usable now.
 pub async fn claimable(app: &App, key: &SecretString, visitor: &Visitor) -> Result<WorkspaceId, ApiError> {
-    app.limits.take_credential(visitor.address)?;
+    app.limits.take_credential(visitor.address).await?;
     let key = ApiKey::parse(key.expose_secret().trim()).ok_or_else(ApiError::invalid_credential)?;
     let found = app.store.find_key(&key.hash()).await?.ok_or_else(ApiError::invalid_credential)?;
     let grant = &found.grant;
@@ -293,7 +293,7 @@ async fn proven(
     email: &str,
     password: &SecretString,
 ) -> Result<Option<Person>, ApiError> {
-    app.limits.take_guess(email)?;
+    app.limits.take_guess(email).await?;
     let person = app.store.find_person(email).await?;
     let checked = app.passwords.check(password, person.as_ref().map(|p| p.password.as_str())).await?;
     let Some(person) = person else { return Ok(None) };

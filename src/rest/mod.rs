@@ -84,7 +84,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/api/automations/{id}", patch(automations::change).get(automations::get).delete(automations::remove))
         .route("/api/automations/{id}/run", post(automations::run))
         .route("/api/automations/{id}/runs", get(automations::runs))
-        .route("/api/automations/trigger/{token}", automations::trigger::route())
+        .route("/api/automations/trigger/{token}", automations::trigger::route(app))
         .route("/api/automations/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/api/automations/webhooks/{id}", patch(webhooks::change).delete(webhooks::remove))
         .route("/api/automations/webhooks/{id}/deliveries", get(webhooks::deliveries))

@@ -178,7 +178,7 @@ pub async fn change_password(
 ) -> Result<Response, ApiError> {
     long_enough("newPassword", &wanted.new_password)?;
     let known = app.store.get_person(person.id).await?.ok_or_else(ApiError::invalid_credential)?;
-    app.limits.take_guess(&known.email)?;
+    app.limits.take_guess(&known.email).await?;
     if !app.passwords.check(&wanted.current_password, Some(&known.password)).await?.is_right {
         let message = "currentPassword: is not the password";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "wrong_password", message));

@@ -49,6 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// the requests under way.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
     let local = listener.local_addr()?;
+    app.limits.settle().await;
     let server = Server {
         router: super::router(app.clone()),
         graceful: GracefulShutdown::new(),

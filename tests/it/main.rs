@@ -14,6 +14,7 @@ mod grafana;
 mod harness;
 mod ingest;
 mod keys;
+mod limits;
 mod manage;
 mod manners;
 mod meters;

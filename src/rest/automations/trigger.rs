@@ -3,49 +3,32 @@
 //! Only the token's hash is stored, and no line of the log holds the path: the request's span names the
 //! route. An unknown token is a 404 like any other.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use codash_automations::sign;
 use codash_domain::automation::Cause;
 use secrecy::SecretString;
-use tokio::time::Instant;
 
 use super::runs::{MOST_AN_HOUR, cause_id, has_trigger, queued};
 use super::{TOKEN, hash};
 use crate::app::App;
-use crate::limits::{Windows, network};
 use crate::rest::error::ApiError;
-use crate::server::ClientAddress;
+use crate::rest::extract::Visitor;
 
 const TOKEN_DIGITS: usize = 64;
-/// Requests a minute and address, good or bad.
-const MOST_A_MINUTE: u32 = 60;
-const MINUTE: Duration = Duration::from_secs(60);
-const MOST_ADDRESSES: usize = 100_000;
 
 /// The door, with its limit.
-pub fn route() -> MethodRouter<App> {
-    let (started, windows) = (Instant::now(), Arc::new(Windows::<u128>::new(MOST_A_MINUTE, MINUTE, MOST_ADDRESSES)));
-    let guard = from_fn(move |request: Request, next: Next| {
-        let windows = Arc::clone(&windows);
-        async move {
-            let Some(ClientAddress(address)) = request.extensions().get::<ClientAddress>().copied() else {
-                return ApiError::internal().into_response();
-            };
-            match windows.take(&network(address), 1, started.elapsed()) {
-                Ok(_) => next.run(request).await,
-                Err(limited) => ApiError::rate_limited("triggers per address", limited.retry_after).into_response(),
-            }
-        }
-    });
-    post(fire).route_layer(guard)
+pub fn route(app: &App) -> MethodRouter<App> {
+    post(fire).route_layer(from_fn_with_state(app.clone(), guard))
+}
+
+async fn guard(State(app): State<App>, visitor: Visitor, request: Request, next: Next) -> Result<Response, ApiError> {
+    app.limits.take_trigger(visitor.address).await?;
+    Ok(next.run(request).await)
 }
 
 async fn fire(

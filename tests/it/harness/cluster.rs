@@ -108,7 +108,7 @@ impl TestDb {
 }
 
 /// The key that seals the credentials of tests.
-fn master_keys() -> MasterKeys {
+pub fn master_keys() -> MasterKeys {
     MasterKeys::generate("test", [7; 32])
 }
 
