@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -68,6 +68,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(observe))
         .layer(from_fn_with_state(app.config.hsts(), promise_tls))
         .layer(compress::layer())
+        .layer(from_fn(compress::plain_at_worst))
         .with_state(app)
 }
 
@@ -199,13 +200,32 @@ fn check_head(config: &AppConfig, parts: &mut Parts) -> Result<Option<HeaderValu
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(ApiError::new(status, "headers_too_large", "the headers are larger than 64 KiB"));
     }
-    let encoding = parts.headers.get(header::CONTENT_ENCODING);
-    if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    check_framing(parts)?;
+    let mut origins = parts.headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(None) };
+    // No browser sends two; which of them would be meant?
+    let is_one = origins.next().is_none();
+    let is_allowed = is_one && origin.to_str().is_ok_and(|text| config.allows_origin(text, peer.local));
+    if is_allowed { Ok(Some(origin.clone())) } else { Err(ApiError::origin_not_allowed()) }
+}
+
+/// One host, and a body as it is: whoever stands in front of us must see the same request.
+fn check_framing(parts: &Parts) -> Result<(), ApiError> {
+    let all_are = |name: HeaderName, word: &[u8]| {
+        parts.headers.get_all(name).iter().all(|line| line.as_bytes().eq_ignore_ascii_case(word))
+    };
+    let is_chunked_once = parts.headers.get_all(header::TRANSFER_ENCODING).iter().count() < 2;
+    if !all_are(header::CONTENT_ENCODING, b"identity")
+        || !all_are(header::TRANSFER_ENCODING, b"chunked")
+        || !is_chunked_once
+    {
         return Err(ApiError::unsupported_media_type("the body must not be compressed"));
     }
-    let Some(origin) = parts.headers.get(header::ORIGIN).cloned() else { return Ok(None) };
-    let is_allowed = origin.to_str().is_ok_and(|text| config.allows_origin(text, peer.local));
-    if is_allowed { Ok(Some(origin)) } else { Err(ApiError::origin_not_allowed()) }
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
+        return Err(ApiError::invalid_request("the header Host must be there, once"));
+    }
+    Ok(())
 }
 
 /// A browser asks before it sends a key from an allowed page.
@@ -287,6 +307,8 @@ async fn read_body(config: &AppConfig, body: Body) -> Result<Bytes, ApiError> {
     while let Some(chunk) = timeout_at(deadline, stream.next()).await.map_err(|_| body_too_slow())? {
         let chunk = chunk.map_err(|_| ApiError::invalid_request("the body broke off"))?;
         if bytes.len() + chunk.len() > max {
+            // Nothing of it is held while the sender is heard out.
+            drop((bytes, chunk));
             drain(&mut stream).await;
             return Err(ApiError::payload_too_large(max));
         }

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use codash_analytics::input;
+use codash_analytics::input::{self, Invalid};
 use codash_domain::text;
 use codash_store::audit::{Actor, By};
 use schemars::JsonSchema;
@@ -102,7 +102,7 @@ fn arguments(pairs: &[(String, String)], schema: &Value) -> Result<Value, ApiErr
             continue;
         }
         let value = match wanted.as_str() {
-            Some("integer" | "number" | "boolean") => {
+            Some("integer" | "number" | "boolean") if is_word(text) => {
                 serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
             }
             _ => Value::from(text.clone()),
@@ -112,6 +112,11 @@ fn arguments(pairs: &[(String, String)], schema: &Value) -> Result<Value, ApiErr
         }
     }
     Ok(arguments.into())
+}
+
+/// What a number or a truth value is written with: no blanks, no quotes, no brackets.
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
 /// A JSON body that may be left out, which is as good as an empty object.
@@ -160,33 +165,42 @@ pub fn read<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError>
         // A list would be read as the fields in their order.
         return Err(ApiError::invalid_request("the body must be a JSON object"));
     }
-    names_come_once(serde_json::from_slice(bytes).map_err(unreadable)?, "")?;
+    let plain = names_are_plain(serde_json::from_slice(bytes).map_err(unreadable)?, "");
+    plain.map_err(|fault| ApiError::invalid_fields(&[fault]))?;
     input::read(&value).map_err(|faults| ApiError::invalid_fields(&faults))
 }
 
 const BYTE_ORDER_MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
 
-/// Two readers of an object that holds a name twice could see two different objects. Call it with what
-/// was read once before: that bounds the depth.
-fn names_come_once(raw: &RawValue, path: &str) -> Result<(), ApiError> {
+/// How the names begin by which our reader marks numbers and raw text inside itself: an object with such a
+/// name is read as something else than it is written.
+const READERS_OWN: &str = "$serde_json::private::";
+
+/// Two readers of an object that holds a name twice could see two different objects, and ours must see
+/// what is written. Call it with what was read once before: that bounds the depth.
+pub fn names_are_plain(raw: &RawValue, path: &str) -> Result<(), Invalid> {
+    let fault = |path: &str, reason: &str| Invalid { path: path.into(), reason: reason.into() };
     let inner: Vec<(String, &RawValue)> = match raw.get().as_bytes().first() {
         Some(b'{') => {
-            let Members(members) = serde_json::from_str(raw.get()).map_err(|_| ApiError::internal())?;
+            let Members(members) = serde_json::from_str(raw.get()).map_err(|_| fault(path, "cannot be read"))?;
             let mut seen = HashSet::new();
             let dot = if path.is_empty() { "" } else { "." };
             let named = members.into_iter().map(|(name, raw)| {
                 let path = format!("{path}{dot}{}", text::clean(&name, 64));
-                if seen.insert(name) { Ok((path, raw)) } else { Err(ApiError::invalid_field(&path, "is there twice")) }
+                if name.starts_with(READERS_OWN) {
+                    return Err(fault(&path, "is no name of a field"));
+                }
+                if seen.insert(name) { Ok((path, raw)) } else { Err(fault(&path, "is there twice")) }
             });
             named.collect::<Result<_, _>>()?
         }
         Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| ApiError::internal())?;
+            let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| fault(path, "cannot be read"))?;
             items.into_iter().enumerate().map(|(i, raw)| (format!("{path}[{i}]"), raw)).collect()
         }
         _ => return Ok(()),
     };
-    inner.into_iter().try_for_each(|(path, raw)| names_come_once(raw, &path))
+    inner.into_iter().try_for_each(|(path, raw)| names_are_plain(raw, &path))
 }
 
 /// The members of an object, in order and with repeated names.
@@ -282,7 +296,24 @@ mod tests {
             assert_eq!(refused(body)["details"]["errors"][0], json!({ "path": path, "reason": "is there twice" }));
         }
         let alike = serde_json::from_str(r#"{"a":1,"A":{"a":[{"a":1},{"a":1}]}}"#).unwrap();
-        assert!(names_come_once(alike, "").is_ok());
+        assert!(names_are_plain(alike, "").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_read_as_something_else_than_it_is_written() {
+        for (body, path) in [
+            (r#"{"keyName":{"$serde_json::private::RawValue":"\"x\""}}"#, "keyName.$serde_json::private::RawValue"),
+            (r#"{"$serde_json::private::RawValue":"{\"keyName\":\"x\"}"}"#, "$serde_json::private::RawValue"),
+            (r#"{"keyName":[{"\u0024serde_json::private::Number":"1"}]}"#, "keyName[0].$serde_json::private::Number"),
+        ] {
+            assert_eq!(refused(body)["details"]["errors"][0]["path"], path, "{body}");
+        }
+        let schema = json!({ "properties": { "days": { "type": "integer" } } });
+        for text in [r#"{"$serde_json::private::Number":"7"}"#, " 7", "7\n", "\"7\""] {
+            let read = arguments(&[("days".into(), text.into())], &schema).unwrap();
+            assert_eq!(read["days"], text, "left as a text, which is refused");
+        }
+        assert!(arguments(&[("days".into(), "7e0".into())], &schema).unwrap()["days"].is_number());
     }
 
     #[test]

@@ -14,7 +14,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, header};
-use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -62,8 +61,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
         () = server.accept_all(&listener) => {}
         () = server.farewell(&stop) => {}
     }
-    server.accept_backlog(&listener);
-    drop(listener);
+    server.accept_backlog(listener);
     // Who was let in last has yet to send its request.
     sleep(LAST_HEADS).await;
     if timeout(LAST_ORDERS, server.graceful.shutdown()).await.is_err() {
@@ -106,11 +104,16 @@ impl Server {
         }
     }
 
-    /// Who was already let in by the kernel is answered, not reset.
-    fn accept_backlog(&self, listener: &TcpListener) {
+    /// Closes the door. Who was already let in by the kernel is answered, not reset: the kernel itself is
+    /// asked, for the runtime hears of a connection a moment later.
+    fn accept_backlog(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
         while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            let Some(Ok((stream, remote))) = listener.accept().now_or_never() else { return };
-            self.spawn(stream, remote, place);
+            let Ok((stream, remote)) = listener.accept() else { return };
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.spawn(stream, remote, place);
+            }
         }
     }
 

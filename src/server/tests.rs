@@ -108,6 +108,7 @@ fn everything_is_behind_a_key_but_a_short_list() {
 fn head(uri: &str, headers: &[(HeaderName, &str)]) -> Parts {
     let mut request = Request::new(());
     *request.uri_mut() = uri.parse::<Uri>().unwrap();
+    request.headers_mut().insert(header::HOST, "x".parse().unwrap());
     for (name, value) in headers {
         request.headers_mut().append(name, value.parse().unwrap());
     }
@@ -126,7 +127,18 @@ fn a_head_that_is_too_large_or_compressed_or_foreign_is_refused() {
     let long = "x".repeat(40_000);
     assert_eq!(refused(&format!("/{}", "a".repeat(32 * 1024)), &[]), (414, "uri_too_long"));
     assert_eq!(refused("/", &[(header::COOKIE, &long), (header::COOKIE, &long)]), (431, "headers_too_large"));
-    assert_eq!(refused("/", &[(header::CONTENT_ENCODING, "gzip")]), (415, "unsupported_media_type"));
+    for (name, lines) in [
+        (header::CONTENT_ENCODING, &["gzip"][..]),
+        (header::CONTENT_ENCODING, &["identity", "gzip"][..]),
+        (header::TRANSFER_ENCODING, &["gzip, chunked"][..]),
+        (header::TRANSFER_ENCODING, &["chunked", "chunked"][..]),
+    ] {
+        let lines: Vec<(HeaderName, &str)> = lines.iter().map(|line| (name.clone(), *line)).collect();
+        assert_eq!(refused("/", &lines), (415, "unsupported_media_type"), "{lines:?}");
+    }
+    let own = (header::ORIGIN, "http://localhost:8080");
+    assert_eq!(refused("/", &[own, (header::ORIGIN, "http://evil.test")]), (403, "origin_not_allowed"));
+    assert_eq!(refused("/", &[(header::HOST, "y")]), (400, "invalid_request"), "two hosts");
     for origin in ["http://evil.test", "null", "http://127.0.0.1:9999", "https://127.0.0.1:8080"] {
         assert_eq!(refused("/", &[(header::ORIGIN, origin)]), (403, "origin_not_allowed"));
     }
@@ -139,6 +151,17 @@ fn an_ordinary_head_passes_and_its_address_is_noted() {
     assert_eq!(origin.unwrap(), "http://localhost:8080");
     assert_eq!(parts.extensions.get::<ClientAddress>().unwrap().0.to_string(), "198.51.100.1");
     assert!(check_head(&AppConfig::default(), &mut head("/", &[])).unwrap().is_none());
+    let chunked = &mut head("/", &[(header::TRANSFER_ENCODING, "Chunked")]);
+    assert!(check_head(&AppConfig::default(), chunked).is_ok());
+}
+
+#[test]
+fn only_before_http_1_1_may_a_host_be_left_out() {
+    let mut parts = head("/", &[]);
+    parts.headers.remove(header::HOST);
+    assert_eq!(check_head(&AppConfig::default(), &mut parts).unwrap_err().code(), "invalid_request");
+    parts.version = Version::HTTP_10;
+    assert!(check_head(&AppConfig::default(), &mut parts).is_ok());
 }
 
 #[test]

@@ -137,6 +137,34 @@ async fn past_the_deadline_comes_504_and_the_query_is_gone() {
 }
 
 #[tokio::test]
+async fn one_workspaces_slow_questions_keep_no_other_waiting() {
+    let world = World::with(generous()).await;
+    let stranger = world.stranger().await;
+    let mut blocker = sqlx::PgConnection::connect(secrecy::ExposeSecret::expose_secret(world.db.url())).await.unwrap();
+    let mut lock = blocker.begin().await.unwrap();
+    sqlx::query("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    // Twice as many as there are connections for questions.
+    let slow: Vec<_> =
+        (0..8).map(|_| tokio::spawn(send(world.agent().request(Method::GET, "/api/trade-events")))).collect();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                   AND application_name = 'codash' AND wait_event_type = 'Lock'";
+    for _ in 0..100 {
+        if world.db.admin(waiting).await[0].get::<i64, _>(0) == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let held: i64 = world.db.admin(waiting).await[0].get(0);
+    assert_eq!(held, 2, "half of the connections, and no more");
+    assert_eq!(send(ping(&world.agent())).await.0, 200);
+    assert_eq!(send(stranger.request(Method::GET, "/api/accounts")).await.0, 200);
+    lock.rollback().await.unwrap();
+    for asked in slow {
+        assert_eq!(asked.await.unwrap().0, 200, "each had its turn");
+    }
+}
+
+#[tokio::test]
 async fn an_ai_providers_key_is_sealed_and_replaced_and_removed() {
     let world = World::new().await;
     let agent = world.agent();

@@ -8,6 +8,7 @@ use codash_domain::WorkspaceId;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
+use crate::shares::Share;
 use crate::{Error, Grant, Store};
 
 /// Reads of one tenant, as a key may make them.
@@ -26,8 +27,9 @@ impl Store {
 impl<'a> Reader<'a> {
     /// Opens the snapshot that every number of an answer comes from.
     pub async fn begin(self) -> Result<Session<'a>, Error> {
+        let share = self.store.shares.take(self.grant.workspace).await?;
         let transaction = Transaction::begin(&self.store.reads, self.grant.workspace, Mode::Read).await?;
-        Ok(Session { transaction, grant: self.grant })
+        Ok(Session { transaction, grant: self.grant, _share: share })
     }
 }
 
@@ -36,6 +38,8 @@ impl<'a> Reader<'a> {
 pub struct Session<'a> {
     pub(crate) transaction: Transaction,
     pub(crate) grant: &'a Grant,
+    /// Given back after the connection: fields are dropped in their order.
+    _share: Share,
 }
 
 impl Session<'_> {

@@ -40,8 +40,8 @@ pub fn check_url(text: &str, reach: Reach) -> Result<Url, Refused> {
     }
     let Ok(url) = Url::parse(text) else { return refuse("must be an absolute URL such as https://example.com/hook") };
     match (url.scheme(), reach) {
-        ("https", _) | ("http", Reach::Local) => {}
-        _ => return refuse("must begin with https://"),
+        ("https", _) | ("http", Reach::Local) if has_authority(text) => {}
+        _ => return refuse("must begin with https:// and a host"),
     }
     if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
         return refuse("must hold no user name or password");
@@ -59,6 +59,12 @@ pub fn check_url(text: &str, reach: Reach) -> Result<Url, Refused> {
     Ok(url)
 }
 
+/// Two slashes, as written: a parser takes none for two, and three as well.
+fn has_authority(text: &str) -> bool {
+    let rest = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
+    rest.is_some_and(|rest| !rest.starts_with('/'))
+}
+
 /// What stands between the slashes, as it was written: a parser drops an empty user name.
 fn authority(text: &str) -> &str {
     let rest = text.split_once("//").map_or("", |(_, rest)| rest);
@@ -72,7 +78,10 @@ fn check_name(host: &str, reach: Reach) -> Result<(), Refused> {
         return Ok(());
     }
     let is_inner = ["localhost", "local", "internal", "lan", "home.arpa", "localdomain"].into_iter().any(is_within);
-    if is_inner || !name.contains('.') {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if is_inner || !name.contains('.') || !name.split('.').all(is_label) {
         return Err(Refused("must name a host of the public internet".into()));
     }
     Ok(())

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,6 +23,7 @@ pub struct Condition {
     /// is not there, or null, changes nothing.
     pub field: String,
     pub comparator: Comparator,
+    #[serde(deserialize_with = "number")]
     pub value: Figure,
     /// Once fired, the condition is clear when the figure is back at this one or beyond. Default: when the
     /// comparison no longer holds.
@@ -39,8 +41,14 @@ fn five_minutes() -> i64 {
     300
 }
 
+/// A JSON number, as the schema says: a text is none, and nothing of it is repeated.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Figure, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer).map_err(|_| D::Error::custom("expected a number"))?;
+    parse_decimal(number.as_str()).map(Figure).map_err(|_| D::Error::custom("the number is out of range"))
+}
+
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Figure>, D::Error> {
-    Figure::deserialize(deserializer).map(Some)
+    number(deserializer).map(Some)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
