@@ -438,7 +438,7 @@ pub const CATALOGUE: &[Entry] = &[
         ("deadline_exceeded", 504),
         All,
         Once,
-        "The request took longer than the server allows.",
+        "The request took longer than the server allows, or the database was lost on the way.",
         "Retry once; then ask for a shorter window or fewer accounts.",
     ),
     entry(

@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::audit::{self, Pending};
 use crate::auth::Caller;
 use crate::rest::error::ApiError;
+use crate::rest::extract::names_are_plain;
 
 use era::{Era, Headers};
 use error::Fault;
@@ -143,7 +144,7 @@ async fn call_tool(call: &Call<'_>, era: Era, request: &Request<'_>) -> Result<O
         Ok(structured) => Ok(Outcome::of_tool(era, structured, false)),
         Err(Unanswered::Rule(rule)) => Ok(Outcome::of_tool(era, broken_rule(&rule), true)),
         Err(Unanswered::Arguments(faults)) => Err(Fault::invalid_arguments(tool.name, &faults).into()),
-        Err(Unanswered::Store(codash_store::Error::Timeout)) => Err(Stop::Http(ApiError::deadline_exceeded())),
+        Err(Unanswered::Store(error)) if error.is_away() => Err(Stop::Http(error.into())),
         Err(Unanswered::Store(error)) => Err(internal(call, &error)),
         Err(Unanswered::Unwritable(error)) => Err(internal(call, &error)),
     }
@@ -158,7 +159,7 @@ fn note(noted: &mut Pending<'_>, answered: &Result<Box<RawValue>, Unanswered>) {
         }
         Err(Unanswered::Rule(rule)) => noted.ended(audit::Ended::Refused, rule.code),
         Err(Unanswered::Arguments(_)) => noted.ended(audit::Ended::Refused, "invalid_arguments"),
-        Err(Unanswered::Store(codash_store::Error::Timeout)) => noted.ended(audit::Ended::Failed, "deadline_exceeded"),
+        Err(Unanswered::Store(error)) if error.is_away() => noted.ended(audit::Ended::Failed, "deadline_exceeded"),
         Err(Unanswered::Store(_) | Unanswered::Unwritable(_)) => noted.ended(audit::Ended::Failed, "internal"),
     }
 }
@@ -187,8 +188,10 @@ fn arguments(tool: &Tool, request: &Request<'_>) -> Result<Value, Fault> {
         Fault::invalid_arguments(tool.name, &[codash_analytics::input::Invalid { path: String::new(), reason }])
     };
     rpc::Members::read(raw).map_err(|reason| invalid(format!("arguments {reason}")))?;
-    serde_json::from_str(raw.get())
-        .map_err(|_| invalid("arguments are nested too deeply or hold unreadable text".into()))
+    let arguments = serde_json::from_str(raw.get())
+        .map_err(|_| invalid("arguments are nested too deeply or hold unreadable text".into()))?;
+    names_are_plain(raw, "").map_err(|fault| Fault::invalid_arguments(tool.name, &[fault]))?;
+    Ok(arguments)
 }
 
 /// Named after the tool; says who asked, never what was asked.

@@ -153,6 +153,12 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "the request took longer than the server allows")
     }
 
+    /// Nothing was found out; a change may have been made or not.
+    pub fn database_lost() -> Self {
+        let message = "the database was lost on the way: read what a change was about, then retry once";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", message)
+    }
+
     pub fn payload_too_large(max: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("the body is larger than {max} bytes"))
             .with_details(json!({ "maxBytes": max }))
@@ -290,6 +296,7 @@ impl From<codash_store::Error> for ApiError {
     fn from(error: codash_store::Error) -> Self {
         match error {
             codash_store::Error::Timeout => Self::deadline_exceeded().caused_by(error),
+            codash_store::Error::Lost(_) => Self::database_lost().caused_by(error),
             codash_store::Error::Conflict { .. } => Self::conflict("this exists already"),
             codash_store::Error::NotFound => Self::not_found(),
             codash_store::Error::Stale { version } => Self::stale(version),
@@ -355,6 +362,16 @@ mod tests {
         assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!error.envelope(None).to_string().contains("secret"));
         assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_a_504_whatever_broke() {
+        let lost = codash_store::Error::Lost(Box::new(std::io::Error::other("secret")));
+        for away in [codash_store::Error::Timeout, lost] {
+            let error = ApiError::from(away);
+            assert_eq!((error.status(), error.code()), (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"));
+            assert!(!error.envelope(None).to_string().contains("secret"));
+        }
     }
 
     #[test]

@@ -59,7 +59,9 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     caller.require(Scope::WriteAutomations)?;
     caller.require_key()?;
-    let now = app.clock.now();
+    // One instant for both: it is made when its intervals begin to count, or the first would come twice.
+    let by = caller.by(&app);
+    let now = by.at;
     let mut definition = Definition {
         key: caller.grant.key,
         name: text::clean(&wanted.name, LONGEST_NAME),
@@ -81,7 +83,7 @@ pub async fn create(
         _ => (None, None),
     };
     let workspace = caller.grant.workspace;
-    let stored = app.store.create_automation(workspace, id, &definition, inbound.as_ref(), MOST, caller.by(&app)).await;
+    let stored = app.store.create_automation(workspace, id, &definition, inbound.as_ref(), MOST, by).await;
     stored.map_err(|error| refused(error, "automations", MOST))?;
     tracing::info!(automation.id = %id, "an automation was made");
     let answer = answer(&app, &caller, &id.to_string()).await?;
