@@ -70,6 +70,7 @@ fn written() -> Value {
         },
         "security": [{ "bearer": [] }, { "apiKey": [] }],
         "paths": all_paths(),
+        "webhooks": automations::messages(),
         "x-limits": [
             { "what": "reads per key", "requests": 100, "seconds": 60, "setting": "CODASH_LIMIT_READS_PER_MINUTE" },
             { "what": "credentials per address", "requests": 300, "seconds": 60,

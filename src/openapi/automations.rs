@@ -1,7 +1,9 @@
 //! The automations' part of the contract.
 
+use codash_analytics::input::output_schema;
+use codash_automations::deliver::Event;
 use codash_domain::Scope;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{answer, body, guarded, more, parameters, scope, with_errors};
 use crate::rest::Success;
@@ -150,6 +152,62 @@ fn webhooks() -> Value {
             "responses": guarded::<Success<DeliveryLog>>("202", "It is pending", &["404", "409"]),
         }},
     })
+}
+
+/// What is sent to webhooks: the `webhooks` of the document, by the `type` of the message.
+pub(super) fn messages() -> Value {
+    json!({
+        "automation.run.succeeded": message("succeeded", "A run has a result", ("error", "result")),
+        "automation.run.failed": message("failed", "A run failed, and says why", ("result", "error")),
+    })
+}
+
+/// A message about runs that end in a state; of the two members one is null then, one is not.
+fn message(state: &str, summary: &str, (null, there): (&str, &str)) -> Value {
+    let mut schema = output_schema::<Event<'_>>();
+    schema["properties"]["type"] = json!({ "const": format!("automation.run.{state}") });
+    schema["properties"]["timestamp"] = of_value(&schema["properties"]["timestamp"]);
+    let data = &mut schema["properties"]["data"]["properties"];
+    data["state"] = json!({ "const": state });
+    data[null] = json!({ "type": "null" });
+    data[there] = of_value(&data[there]);
+    // Every member is written, whatever its value.
+    for place in ["", "/properties/data"] {
+        if let Some(object) = schema.pointer_mut(place) {
+            object["required"] = object["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        }
+    }
+    let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "required": true, "description": description, "schema": { "type": "string" } });
+    json!({ "post": {
+        "operationId": format!("automationRun{}{}", state[..1].to_uppercase(), &state[1..]),
+        "summary": summary,
+        "description": "Signed as Standard Webhooks has it. Sent to the automation's webhooks, tried again for three \
+            days with the same id and body, and never by a redirect. Verify the signature over id, timestamp and the \
+            body's bytes before reading it, refuse a timestamp older than five minutes, and drop an id that came before.",
+        "tags": ["Automations"],
+        "security": [],
+        "parameters": [
+            header("webhook-id", "Names the message: the same at every try."),
+            header("webhook-timestamp", "When this try was signed, in seconds since 1970."),
+            header("webhook-signature", "One or, while a secret rotates, two signatures, separated by a space: v1, \
+                and base64 of HMAC-SHA256 over id.timestamp.body, with the bytes that follow whsec_ in base64."),
+        ],
+        "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+        "responses": {
+            "2XX": { "description": "Taken. The answer's body is kept up to 20 KiB for the log of deliveries." },
+            "410": { "description": "The webhook is disabled: nothing more is sent to it." },
+            "default": { "description": "Not taken, redirects included: tried again later, or as Retry-After asks." },
+        },
+    }})
+}
+
+/// The schema of a value that may be null, where it is not.
+fn of_value(nullable: &Value) -> Value {
+    let mut schema = nullable["anyOf"][0].clone();
+    if let Some(description) = nullable.get("description") {
+        schema["description"] = description.clone();
+    }
+    schema
 }
 
 fn id() -> Value {

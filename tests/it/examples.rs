@@ -221,7 +221,7 @@ const UNCHECKED: [&str; 13] = [
 ];
 
 /// JSON Schema, as far as the contract uses it; a word that is not known here fails.
-fn fits(schema: &Value, value: &Value, place: &str) {
+pub fn fits(schema: &Value, value: &Value, place: &str) {
     if let Some(why) = misfit(schema, value, place) {
         panic!("{why}: {value}");
     }

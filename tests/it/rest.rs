@@ -58,7 +58,7 @@ impl Dice {
     }
 }
 
-fn some_event(n: i64, coins: &[&str], dice: &mut Dice) -> Event {
+pub fn some_event(n: i64, coins: &[&str], dice: &mut Dice) -> Event {
     let mut event = fill(n, -dice.roll(45 * 86_400), dice.roll(2_000) - 1_000);
     event.event_type = dice.pick(&EventType::ALL);
     event.symbol = Symbol::linear_perp(dice.pick(coins));

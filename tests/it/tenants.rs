@@ -23,6 +23,23 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    pub fn new() -> Self {
+        Self {
+            workspace: WorkspaceId::from_random(random()),
+            key: ApiKey::from_random(random()),
+            key_id: KeyId::from_random(random()),
+        }
+    }
+
+    /// The same one every time: one tenant in two databases.
+    pub fn number(n: u8) -> Self {
+        Self {
+            workspace: WorkspaceId::from_random([n; 16]),
+            key: ApiKey::from_random([n; 32]),
+            key_id: KeyId::from_random([n; 16]),
+        }
+    }
+
     /// What the tenant's own key opens.
     pub fn grant(&self) -> Grant {
         Grant {
@@ -63,11 +80,12 @@ impl TestStore {
     }
 
     pub async fn workspace(&self, name: &str) -> Tenant {
-        let tenant = Tenant {
-            workspace: WorkspaceId::from_random(random()),
-            key: ApiKey::from_random(random()),
-            key_id: KeyId::from_random(random()),
-        };
+        let tenant = Tenant::new();
+        self.register(&tenant, name).await;
+        tenant
+    }
+
+    pub async fn register(&self, tenant: &Tenant, name: &str) {
         let key = NewKey {
             id: tenant.key_id,
             name: "first".into(),
@@ -80,12 +98,15 @@ impl TestStore {
             created_at: now(),
         };
         self.store.register(tenant.workspace, name, &key).await.unwrap();
-        tenant
     }
 
     pub async fn account(&self, tenant: &Tenant, name: &str, streams: &[&str]) -> AccountId {
+        self.account_with_id(tenant, AccountId::from_random(random()), name, streams).await
+    }
+
+    pub async fn account_with_id(&self, tenant: &Tenant, id: AccountId, name: &str, streams: &[&str]) -> AccountId {
         let account = NewAccount {
-            id: AccountId::from_random(random()),
+            id,
             name: name.into(),
             venue: Venue::Binance,
             credential: Credential::ApiKey { key: format!("key of {name}"), secret: "secret".into(), passphrase: None },
@@ -95,6 +116,11 @@ impl TestStore {
             now: now(),
         };
         self.store.create_account(tenant.workspace, &account).await.unwrap().id
+    }
+
+    /// The superuser's connection, for who looks behind the walls often.
+    pub async fn connect(&self) -> sqlx::PgConnection {
+        self.db.connect().await
     }
 
     /// Rows as the superuser sees them: behind every wall.

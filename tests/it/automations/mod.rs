@@ -1,6 +1,8 @@
 //! Automations over real HTTP, with real workers and a real receiver.
 
-mod receiver;
+mod names;
+mod rebinding;
+pub mod receiver;
 mod rules;
 mod work;
 
@@ -40,7 +42,7 @@ fn worker_reaching(world: &World, reach: Reach, lookup: Lookup) -> Worker {
 }
 
 /// Everything that is due now, in the order in which it comes about.
-async fn drain(worker: &Worker) {
+pub async fn drain(worker: &Worker) {
     while schedule::step(worker).await.unwrap()
         || runner::step(worker).await.unwrap()
         || deliver::step(worker).await.unwrap()
@@ -100,6 +102,16 @@ fn id_of(value: &Value) -> String {
     value["id"].as_str().unwrap().to_owned()
 }
 
+/// A message is what the contract says that webhooks are sent.
+fn assert_documented(event: &Value) {
+    let message = &codash::openapi::document()["webhooks"][event["type"].as_str().unwrap()]["post"];
+    let schema = &message["requestBody"]["content"]["application/json"]["schema"];
+    crate::examples::fits(schema, event, "the message");
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(event), names(&schema["properties"]));
+    assert_eq!(names(&event["data"]), names(&schema["properties"]["data"]["properties"]));
+}
+
 /// A number from behind the walls.
 async fn count(world: &World, sql: &str) -> i64 {
     world.db.admin(sql).await[0].get(0)
@@ -134,6 +146,7 @@ async fn a_schedule_asks_keeps_and_tells_with_every_digit_and_a_signature() {
     assert!(received[0].is_signed_with(&secret));
     assert!(received[0].body.contains("12345678901234.5678901"));
     let event = received[0].json();
+    assert_documented(&event);
     assert_eq!((&event["type"], &event["data"]["runId"]), (&json!("automation.run.succeeded"), &runs[0]["id"]));
     assert_eq!(event["data"]["result"].to_string(), answer.to_string());
     assert_eq!(json!(received[0].id), runs[0]["deliveries"][0]["id"]);

@@ -139,7 +139,9 @@ async fn an_automation_stops_with_its_key_and_says_so() {
         drain(&worker(&world)).await;
         let run = &runs(&agent, &id).await[0];
         assert_eq!((&run["state"], &run["result"]), (&json!("failed"), &Value::Null), "{ends}");
-        assert_eq!(receiver.received()[0].json()["type"], json!("automation.run.failed"));
+        let event = receiver.received()[0].json();
+        assert_eq!(event["type"], json!("automation.run.failed"));
+        assert_documented(&event);
         let path = format!("/api/automations/{id}");
         let shown = done(&agent, Method::GET, &path, None).await;
         assert_eq!(shown["paused"], json!(true));

@@ -29,6 +29,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        super::trace::start();
         let (admin, cluster) = match std::env::var_os("CODASH_TEST_DATABASE_URL") {
             Some(url) => (SecretString::from(url.to_string_lossy().into_owned()), None),
             None => {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod redis;
+mod trace;
 
 pub use cluster::{TestDb, master_keys};
 pub use redis::TestRedis;

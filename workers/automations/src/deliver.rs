@@ -7,6 +7,7 @@ use codash_domain::{AutomationId, RunId, Timestamp};
 use codash_store::Error;
 use codash_store::automations::deliveries::{Outgoing, Tried, Verdict};
 use codash_store::automations::runs::Run;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -57,24 +58,32 @@ async fn send(worker: &Worker, outgoing: &Outgoing) -> Result<Reply, String> {
 }
 
 /// What a receiver reads. The same bytes at every try.
-#[derive(Debug, Serialize)]
-struct Event<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Event<'a> {
+    /// `automation.run.` and how the run ended.
     #[serde(rename = "type")]
-    kind: String,
-    timestamp: Option<Timestamp>,
-    data: Data<'a>,
+    pub kind: String,
+    /// When the run ended.
+    pub timestamp: Option<Timestamp>,
+    pub data: Data<'a>,
 }
 
-#[derive(Debug, Serialize)]
+/// What became of a run.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Data<'a> {
-    automation_id: AutomationId,
-    run_id: RunId,
-    cause: codash_domain::automation::Cause,
-    state: &'a str,
-    scheduled_for: Timestamp,
-    error: Option<&'a str>,
-    result: Option<Box<RawValue>>,
+pub struct Data<'a> {
+    pub automation_id: AutomationId,
+    /// The same in every message about this run.
+    pub run_id: RunId,
+    pub cause: codash_domain::automation::Cause,
+    pub state: &'a str,
+    /// When the run was due.
+    pub scheduled_for: Timestamp,
+    /// Why there is no result.
+    pub error: Option<&'a str>,
+    /// The answer, as the question gives it, with every digit.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub result: Option<Box<RawValue>>,
 }
 
 fn body(run: &Run) -> Result<Vec<u8>, String> {
