@@ -111,7 +111,7 @@ impl App {
         clock: Arc<dyn Clock>,
         config: AppConfig,
     ) -> Self {
-        let limits = Limits::new(config.limits, config.shared_limits.as_ref(), store.derived_key("limits"));
+        let limits = Limits::new(config.limits, config.shared_limits.as_ref(), *store.derived_keys("limits").signing());
         let exports = Places::new(store.question_connections());
         let audit = Recorder::start(store.clone(), Arc::clone(&clock), config.audit_retention_days);
         let passwords = Passwords::default();

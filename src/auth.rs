@@ -169,7 +169,7 @@ async fn of_key(app: &App, hash: &[u8; 32], address: IpAddr, request_id: Option<
 }
 
 fn claims(app: &App, token: &str) -> Option<AccessClaims> {
-    read_access_token(&|purpose| app.store.derived_key(purpose), token, app.clock.now())
+    read_access_token(&|purpose| app.store.derived_keys(purpose), token, app.clock.now())
 }
 
 async fn of_login(

@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, random};
 use crate::config::{self, Config, environment, unknown_names};
+use crate::master_keys::RotateArgs;
 use crate::rest::error::chain;
 use crate::telemetry::{self, Telemetry};
-use crate::{automate, dev, load, openapi, paper, server};
+use crate::{automate, dev, load, master_keys, openapi, paper, server};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -53,7 +54,7 @@ enum Command {
     Migrate,
     /// Print the REST contract.
     Openapi,
-    /// Make, list and revoke API keys.
+    /// Make, list and revoke API keys; rotate master keys.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Look into what a venue said.
@@ -95,6 +96,16 @@ enum KeysCommand {
         workspace: WorkspaceId,
         /// The key's id, as `keys list` prints it.
         key: KeyId,
+    },
+    /// Wrap everything sealed anew under the first of CODASH_MASTER_KEYS; can be killed and run again.
+    RotateMaster(RotateArgs),
+    /// Say which master keys are needed, and which can go.
+    MasterStatus,
+    /// Print a fresh master key, for CODASH_MASTER_KEYS.
+    NewMaster {
+        /// Names the key: one that was never used before.
+        #[arg(long)]
+        id: String,
     },
 }
 
@@ -166,7 +177,7 @@ async fn run(command: Command) -> Result<(), Failure> {
 
 async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let (config, telemetry) = boot(&|name| args.text(name).or_else(|| environment(name)))?;
-    let store = Store::connect(config.store.clone()).await?;
+    let store = sealing_store(&config).await?;
     let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
     let venues = venues(&store, config.endpoints, config.egress)?;
     let app = App::build(store, venues, cursor_key, Arc::new(SystemClock), config.app);
@@ -182,7 +193,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
 async fn collect() -> Result<(), Failure> {
     let (config, telemetry) = boot(&environment)?;
-    let store = Store::connect(config.store).await?;
+    let store = sealing_store(&config).await?;
     let venues = venues(&store, config.endpoints, config.egress)?;
     codash_collector::run(store.clone(), venues, codash_collector::Settings::default(), stop_signal()?).await;
     store.close().await;
@@ -192,7 +203,7 @@ async fn collect() -> Result<(), Failure> {
 
 async fn run_automations() -> Result<(), Failure> {
     let (config, telemetry) = boot(&environment)?;
-    let store = Store::connect(config.store.clone()).await?;
+    let store = sealing_store(&config).await?;
     let cursor_key = CursorKey::new(config.store.master_keys.derive("cursor"));
     let worker = automate::worker(store.clone(), &config.app, cursor_key, Arc::new(SystemClock))?;
     codash_automations::run(worker, stop_signal()?).await;
@@ -246,6 +257,13 @@ fn boot(source: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Telemetry), 
     Ok((config, telemetry))
 }
 
+/// For processes that open secrets: with every master key that these need, or not at all.
+async fn sealing_store(config: &Config) -> Result<Store, Failure> {
+    let store = Store::connect(config.store.clone()).await?;
+    master_keys::must_have_all(&store, &config.lost_master_keys).await?;
+    Ok(store)
+}
+
 fn venues(store: &Store, endpoints: Endpoints, egress: String) -> Result<Venues, Failure> {
     let http = Http::sharing(Shared { store: store.clone(), egress })?;
     Ok(Venues { http, endpoints, clock: Arc::new(SystemClock) })
@@ -274,8 +292,19 @@ fn stop_signal() -> Result<CancellationToken, Failure> {
 }
 
 async fn keys(command: KeysCommand) -> Result<(), Failure> {
-    let store = Store::connect(Config::store_from_source(&environment)?).await?;
+    let config = match &command {
+        KeysCommand::NewMaster { id } => {
+            println!("{}", master_keys::fresh(id, random()?)?);
+            return Ok(());
+        }
+        KeysCommand::RotateMaster(_) | KeysCommand::MasterStatus => Config::sealing_store_from_source(&environment)?,
+        _ => Config::store_from_source(&environment)?,
+    };
+    let store = Store::connect(config).await?;
     let done = match command {
+        KeysCommand::RotateMaster(args) => run_rotation(&store, &args).await,
+        KeysCommand::MasterStatus => master_keys::tell_status(&store, &SystemClock).await,
+        KeysCommand::NewMaster { .. } => Ok(()),
         KeysCommand::Create(args) => create_key(&store, args).await,
         KeysCommand::List { workspace } => list_keys(&store, workspace).await,
         KeysCommand::Revoke { workspace, key } => revoke_key(&store, workspace, key).await,
@@ -353,6 +382,14 @@ async fn revoke_key(store: &Store, workspace: WorkspaceId, key: KeyId) -> Result
     }
     eprintln!("revoked {key}");
     Ok(())
+}
+
+/// Logged as well: what an operator does to every tenant.
+async fn run_rotation(store: &Store, args: &RotateArgs) -> Result<(), Failure> {
+    let telemetry = telemetry::init(&Config::log_from_source(&environment, "info")?)?;
+    let done = master_keys::rotate_and_tell(store, &SystemClock, args).await;
+    telemetry.shutdown().await;
+    done
 }
 
 async fn run_load(args: &load::LoadArgs) -> Result<(), Failure> {

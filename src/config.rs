@@ -23,7 +23,7 @@ use crate::limits::shared::SharedSettings;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Every setting that is read; another `CODASH_` name is taken for a slip of the pen.
-pub const SETTINGS: [(&str, &str); 27] = [
+pub const SETTINGS: [(&str, &str); 28] = [
     ("CODASH_ALLOWED_ORIGINS", "origins of other sites whose pages may call us, separated by commas"),
     ("CODASH_AUDIT_RETENTION_DAYS", "how long the audit is kept, in days; 30 at least (400)"),
     ("CODASH_DATABASE_POOL", "connections for questions"),
@@ -44,6 +44,7 @@ pub const SETTINGS: [(&str, &str); 27] = [
     ("CODASH_LISTEN", "address and port (127.0.0.1:8080)"),
     ("CODASH_LOG", "what is logged, such as info or codash=debug (info)"),
     ("CODASH_LOG_FORMAT", "text or json (text)"),
+    ("CODASH_LOST_MASTER_KEYS", "ids of master keys that are lost for good: start without what they wrap"),
     ("CODASH_MASTER_KEYS", "ID:BASE64 of 32 bytes; the current one first, older ones behind commas"),
     ("CODASH_MASTER_KEY_FILE", "a file that holds them instead (one of the two is required)"),
     ("CODASH_MAX_BODY_BYTES", "largest request body (262144)"),
@@ -83,6 +84,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub app: AppConfig,
     pub store: StoreConfig,
+    /// Ids of master keys that nobody has any longer.
+    pub lost_master_keys: Vec<String>,
     pub endpoints: Endpoints,
     /// Names the address that requests to venues leave from.
     pub egress: String,
@@ -126,6 +129,7 @@ impl Config {
                 SocketAddr::from(([127, 0, 0, 1], 8080)),
             ),
             store: reading.store(app.deadline),
+            lost_master_keys: reading.list("CODASH_LOST_MASTER_KEYS", "ids", |id| Some(id.to_owned())),
             endpoints: reading.endpoints(),
             egress: reading.text("CODASH_EGRESS").unwrap_or_else(|| "default".into()),
             log: reading.log(LogSettings::default()),
@@ -140,6 +144,17 @@ impl Config {
         let url = reading.database_url();
         if reading.faults.is_empty() {
             let master_keys = reading.master_keys().unwrap_or_else(|| MasterKeys::generate("unset", [0; 32]));
+            return Ok(store_config(url, master_keys, 2, Duration::from_secs(60)));
+        }
+        Err(Faults(reading.faults))
+    }
+
+    /// The settings of a tool that opens and seals: keys must be there.
+    pub fn sealing_store_from_source(source: Source<'_>) -> Result<StoreConfig, Faults> {
+        let mut reading = Reading { source, faults: Vec::new() };
+        let url = reading.database_url();
+        let master_keys = reading.must_have_master_keys();
+        if reading.faults.is_empty() {
             return Ok(store_config(url, master_keys, 2, Duration::from_secs(60)));
         }
         Err(Faults(reading.faults))
@@ -275,13 +290,17 @@ impl Reading<'_> {
     fn store(&mut self, deadline: Duration) -> StoreConfig {
         let url = self.database_url();
         let pool = self.number("CODASH_DATABASE_POOL", 16, 1, 1000);
-        let master_keys = self.master_keys().unwrap_or_else(|| {
+        let master_keys = self.must_have_master_keys();
+        store_config(url, master_keys, pool, deadline)
+    }
+
+    fn must_have_master_keys(&mut self) -> MasterKeys {
+        self.master_keys().unwrap_or_else(|| {
             if !self.faults.iter().any(|fault| fault.contains("CODASH_MASTER_KEY")) {
                 self.fault("CODASH_MASTER_KEYS", "ID:BASE64 of 32 bytes, here or in the file CODASH_MASTER_KEY_FILE");
             }
             MasterKeys::generate("unset", [0; 32])
-        });
-        store_config(url, master_keys, pool, deadline)
+        })
     }
 
     fn database_url(&mut self) -> SecretString {

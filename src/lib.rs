@@ -17,6 +17,7 @@ pub mod docs;
 pub mod limits;
 pub mod load;
 pub mod login;
+pub mod master_keys;
 pub mod mcp;
 pub mod openapi;
 pub mod paper;

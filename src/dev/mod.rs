@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::automate;
 use crate::config::{Config, environment};
+use crate::master_keys;
 use crate::server;
 use demo::Api;
 use folder::{Folder, Workspace};
@@ -211,6 +212,7 @@ impl Dev {
             None => config.endpoints,
         };
         let store = Store::connect(config.store.clone()).await?;
+        master_keys::must_have_all(&store, &config.lost_master_keys).await.map_err(Error::Other)?;
         let http = Http::sharing(Shared { store: store.clone(), egress: "dev".into() })?;
         let venues = Venues { http, endpoints: config.endpoints.clone(), clock: Arc::clone(&clock) };
         let cursor_key = match args.golden {

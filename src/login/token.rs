@@ -9,6 +9,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use codash_domain::{LoginId, PersonId, Timestamp, WorkspaceId};
+use codash_store::Derived;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,9 +45,9 @@ struct Header {
     kid: String,
 }
 
-/// Makes an access token; `key` gives the signing key of a purpose.
+/// Makes an access token; `key` gives the keys of a purpose.
 pub fn access_token(
-    key: &dyn Fn(&str) -> [u8; 32],
+    key: &dyn Fn(&str) -> Derived,
     (person, workspace, login): (PersonId, WorkspaceId, LoginId),
     now: Timestamp,
 ) -> String {
@@ -62,12 +63,12 @@ pub fn access_token(
     };
     let header = Header { alg: "HS256".into(), typ: "JWT".into(), kid: day.to_string() };
     let signed = format!("{}.{}", part(&header), part(&claims));
-    let tag = mac(key, day, signed.as_bytes()).finalize().into_bytes();
+    let tag = mac(purpose(key, day).signing(), signed.as_bytes()).finalize().into_bytes();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
 /// The claims of a genuine token that has not expired; `None` for every other.
-pub fn read_access_token(key: &dyn Fn(&str) -> [u8; 32], token: &str, now: Timestamp) -> Option<AccessClaims> {
+pub fn read_access_token(key: &dyn Fn(&str) -> Derived, token: &str, now: Timestamp) -> Option<AccessClaims> {
     if token.len() > LONGEST {
         return None;
     }
@@ -78,7 +79,8 @@ pub fn read_access_token(key: &dyn Fn(&str) -> [u8; 32], token: &str, now: Times
     if header.alg != "HS256" || header.typ != "JWT" || !(today - 1..=today + 1).contains(&day) {
         return None;
     }
-    mac(key, day, signed.as_bytes()).verify_slice(&URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+    purpose(key, day).all().find(|key| mac(key, signed.as_bytes()).verify_slice(&tag).is_ok())?;
     let claims: AccessClaims = read(claims)?;
     let seconds = now.millis() / 1000;
     let is_young = seconds < claims.exp + LEEWAY_SECONDS && claims.iat <= seconds + LEEWAY_SECONDS;
@@ -93,10 +95,14 @@ fn read<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-fn mac(key: &dyn Fn(&str) -> [u8; 32], day: i64, signed: &[u8]) -> Hmac<Sha256> {
+fn purpose(key: &dyn Fn(&str) -> Derived, day: i64) -> Derived {
+    key(&format!("access-token:{day}"))
+}
+
+fn mac(key: &[u8; 32], signed: &[u8]) -> Hmac<Sha256> {
     // HMAC pads a key to the block of 64 bytes with zeros.
     let mut block = [0; 64];
-    block[..32].copy_from_slice(&key(&format!("access-token:{day}")));
+    block[..32].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new(&block.into());
     mac.update(signed);
     mac
@@ -140,15 +146,16 @@ impl fmt::Debug for RefreshToken {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use codash_store::MasterKeys;
 
     use super::*;
 
-    fn key(purpose: &str) -> [u8; 32] {
-        Sha256::digest(purpose.as_bytes()).into()
+    fn key(purpose: &str) -> Derived {
+        <[u8; 32]>::from(Sha256::digest(purpose.as_bytes())).into()
     }
 
-    fn other(purpose: &str) -> [u8; 32] {
-        Sha256::digest(format!("other {purpose}").as_bytes()).into()
+    fn other(purpose: &str) -> Derived {
+        <[u8; 32]>::from(Sha256::digest(format!("other {purpose}").as_bytes())).into()
     }
 
     fn now() -> Timestamp {
@@ -169,6 +176,22 @@ mod tests {
         assert!(read_access_token(&key, &token, after(ACCESS_SECONDS + LEEWAY_SECONDS)).is_none());
         assert!(read_access_token(&key, &token, after(-LEEWAY_SECONDS - 1)).is_none(), "from the future");
         assert!(read_access_token(&other, &token, now()).is_none());
+    }
+
+    #[test]
+    fn a_token_outlives_the_turn_of_the_master_key() {
+        let list = |text: &str| MasterKeys::parse(text).unwrap();
+        let (k1, k2) =
+            ("k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=");
+        let (before, after) = (list(&format!("{k1},{k2}")), list(&format!("{k2},{k1}")));
+        for (signer, reader) in [(&before, &after), (&after, &before)] {
+            let token = access_token(&|purpose| signer.derive(purpose), who(), now());
+            assert!(read_access_token(&|purpose| reader.derive(purpose), &token, now()).is_some());
+            assert_eq!(
+                read_access_token(&|purpose| list(k1).derive(purpose), &token, now()).is_some(),
+                std::ptr::eq(signer, &before)
+            );
+        }
     }
 
     #[test]
@@ -194,7 +217,8 @@ mod tests {
         for alg in ["none", "None", "RS256", "HS512", "hs256"] {
             let header = part(&Header { alg: alg.into(), typ: "JWT".into(), kid: day.clone() });
             let signed = format!("{header}.{claims}");
-            let tag = mac(&key, now().millis() / DAY_MILLIS, signed.as_bytes()).finalize().into_bytes();
+            let tag =
+                mac(purpose(&key, now().millis() / DAY_MILLIS).signing(), signed.as_bytes()).finalize().into_bytes();
             for forged in [format!("{signed}."), format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))] {
                 assert!(read_access_token(&key, &forged, now()).is_none(), "{alg}");
             }

@@ -143,6 +143,10 @@ pub async fn sign_up(
         (None, Some(key)) => Start::Claim { workspace: claimable(&app, key, &visitor).await? },
         _ => return Err(ApiError::invalid_field("workspaceName", "give this or apiKey, one of the two")),
     };
+    if matches!(start, Start::Found { .. }) {
+        // A new workspace is one, whichever door it comes in by.
+        app.limits.take_registration(visitor.address).await?;
+    }
     let person = new_person(&app, &wanted.email, &wanted.password).await?;
     let by = visitor.by(&app, Actor::Person(person.id));
     app.store.sign_up(&person, &start, by).await.map_err(refused)?;
@@ -337,7 +341,7 @@ fn chosen(of: &[Membership], wanted: Option<WorkspaceId>) -> Result<&Membership,
 
 fn tokens(app: &App, person: PersonId, refresh: &RefreshToken, at: &Membership, of: &[Membership]) -> LoggedIn {
     let now: Timestamp = app.clock.now();
-    let key = |purpose: &str| app.store.derived_key(purpose);
+    let key = |purpose: &str| app.store.derived_keys(purpose);
     LoggedIn {
         token_type: "Bearer",
         access_token: access_token(&key, (person, at.workspace, refresh.login), now),

@@ -5,6 +5,7 @@ mod audit;
 mod automations;
 mod cancel;
 mod collector;
+mod cursors;
 mod dev;
 mod doorway;
 mod examples;
@@ -13,23 +14,29 @@ mod golden;
 mod grafana;
 mod harness;
 mod ingest;
+mod interference;
 mod keys;
 mod limits;
 mod manage;
 mod manners;
+mod master_keys;
 mod meters;
 mod metrics;
 mod oracle;
+mod otlp;
 mod owners;
 mod parity;
 mod postgres;
+mod processes;
 mod questions;
 mod readme;
+mod redaction;
 mod replay;
 mod rest;
 mod rollups;
 mod schema;
 mod tenants;
+mod traces;
 
 /// A client that no proxy of the environment comes between.
 pub fn http_client() -> reqwest::Client {

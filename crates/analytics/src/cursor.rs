@@ -7,6 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use codash_domain::{EventId, Timestamp, Window};
+use codash_store::Derived;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
@@ -17,9 +18,10 @@ use crate::Rule;
 const LENGTH: usize = 8 + 8 + 16;
 const TAG: usize = 16;
 
-/// The secret that signs cursors; the same on every instance.
+/// The secret that signs cursors; the same on every instance. Those of other master keys are known too, so
+/// that a cursor outlives a rotation.
 #[derive(Clone)]
-pub struct CursorKey([u8; 32]);
+pub struct CursorKey(Derived);
 
 impl fmt::Debug for CursorKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,8 +37,8 @@ pub struct Position {
 }
 
 impl CursorKey {
-    pub fn new(bits: [u8; 32]) -> Self {
-        Self(bits)
+    pub fn new(keys: impl Into<Derived>) -> Self {
+        Self(keys.into())
     }
 
     /// `bound_to` names everything that must be the same on the next page.
@@ -45,7 +47,7 @@ impl CursorKey {
         bytes.extend(position.window.from.millis().to_be_bytes());
         bytes.extend(position.window.to.millis().to_be_bytes());
         bytes.extend(position.before.uuid().as_bytes());
-        let tag = self.mac(&bytes, bound_to).finalize().into_bytes();
+        let tag = mac(self.0.signing(), &bytes, bound_to).finalize().into_bytes();
         bytes.extend(&tag[..TAG]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -65,7 +67,7 @@ impl CursorKey {
     fn open(&self, text: &str, bound_to: &str) -> Option<Position> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|b| b.len() == LENGTH + TAG)?;
         let (body, tag) = bytes.split_at(LENGTH);
-        self.mac(body, bound_to).verify_truncated_left(tag).ok()?;
+        self.0.all().find(|key| mac(key, body, bound_to).verify_truncated_left(tag).is_ok())?;
         let millis = |range: std::ops::Range<usize>| -> Option<Timestamp> {
             Timestamp::from_millis(i64::from_be_bytes(body.get(range)?.try_into().ok()?))
         };
@@ -75,23 +77,24 @@ impl CursorKey {
             before: EventId::from_uuid(uuid::Uuid::from_bytes(id)),
         })
     }
+}
 
-    fn mac(&self, body: &[u8], bound_to: &str) -> Hmac<Sha256> {
-        // HMAC pads a key to the block of 64 bytes with zeros.
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&self.0);
-        let mut mac = Hmac::<Sha256>::new(&block.into());
-        mac.update(&(bound_to.len() as u64).to_be_bytes());
-        mac.update(bound_to.as_bytes());
-        mac.update(body);
-        mac
-    }
+fn mac(key: &[u8; 32], body: &[u8], bound_to: &str) -> Hmac<Sha256> {
+    // HMAC pads a key to the block of 64 bytes with zeros.
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    mac.update(&(bound_to.len() as u64).to_be_bytes());
+    mac.update(bound_to.as_bytes());
+    mac.update(body);
+    mac
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use codash_domain::AccountId;
+    use codash_store::MasterKeys;
 
     fn position() -> Position {
         let at = |m| Timestamp::from_millis(m).unwrap();
@@ -109,20 +112,64 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_outlives_a_rotation_for_as_long_as_its_key_is_in_the_list() {
+        let list = |text: &str| CursorKey::new(MasterKeys::parse(text).unwrap().derive("cursor"));
+        let (k1, k2) =
+            ("k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=");
+        let [old, behind, front, new] = [list(k1), list(&format!("{k1},{k2}")), list(&format!("{k2},{k1}")), list(k2)];
+        // Each process reads what those a step before and after it wrote.
+        for (a, b) in [(&old, &behind), (&behind, &front), (&front, &new)] {
+            for (writer, reader) in [(a, b), (b, a)] {
+                assert_eq!(reader.read(&writer.write(&position(), "x"), "x").unwrap(), position());
+            }
+        }
+        assert!(new.read(&old.write(&position(), "x"), "x").is_err(), "its key was taken away");
+    }
+
+    #[test]
     fn no_mutation_of_a_cursor_is_accepted() {
         let key = CursorKey::new([7; 32]);
         let text = key.write(&position(), "x");
-        for at in 0..text.len() {
-            for c in ['A', 'b', '-', '=', 'é'] {
-                let mut chars: Vec<char> = text.chars().collect();
-                if chars[at] != c {
-                    chars[at] = c;
-                    assert!(key.read(&chars.into_iter().collect::<String>(), "x").is_err());
-                }
+        let mut tried = 0;
+        let mut refuse = |changed: &str| {
+            if changed != text {
+                tried += 1;
+                assert!(key.read(changed, "x").is_err(), "{changed}");
             }
+        };
+        let alphabet: Vec<char> = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_', '=', 'é']).collect();
+        for at in 0..text.len() {
+            // Another character in its place, and one more before it.
+            for c in &alphabet {
+                refuse(&format!("{}{c}{}", &text[..at], &text[at + 1..]));
+                refuse(&format!("{}{c}{}", &text[..at], &text[at..]));
+            }
+            // Parts of it, turned around, doubled, cut off.
+            for other in at + 1..text.len() {
+                let mut chars: Vec<char> = text.chars().collect();
+                chars.swap(at, other);
+                refuse(&chars.iter().collect::<String>());
+                chars[at..=other].reverse();
+                refuse(&chars.iter().collect::<String>());
+                refuse(&text.replacen(&text[at..other], "", 1));
+            }
+            refuse(&text[at..]);
+            refuse(&text[..at]);
         }
-        for bad in ["", "AAAA", "not base64!"] {
-            assert!(key.read(bad, "x").is_err());
+        for bad in ["AAAA", "not base64!", &format!("{text}{text}"), &format!("{text}="), &format!(" {text}")] {
+            refuse(bad);
+        }
+        assert!(tried > 10_000, "{tried}");
+    }
+
+    #[test]
+    fn every_bit_of_a_cursor_counts() {
+        let key = CursorKey::new([7; 32]);
+        let bytes = URL_SAFE_NO_PAD.decode(key.write(&position(), "x")).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(key.read(&URL_SAFE_NO_PAD.encode(changed), "x").is_err(), "{bit}");
         }
     }
 }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::audit::{self, By, Entry, Verb};
 use crate::idempotency::Keep;
 use crate::row::Columns;
+use crate::sealed::{ACCOUNT_SECRETS, Cell};
 use crate::session::{Mode, Transaction};
-use crate::workspaces::random;
 use crate::{Error, Reader, Session, Store, portfolios, vault};
 
 /// What an account is opened with at its venue. Sealed before it reaches a statement.
@@ -166,9 +166,8 @@ impl Store {
         account: AccountId,
         credential: &Credential,
     ) -> Result<(), Error> {
-        let (version, data_key) = self.data_key(tx, workspace).await?;
-        let plain = vault::credential_json(credential);
-        let sealed = vault::seal(&data_key, random()?, &secret_place(workspace, account, version), &plain)?;
+        let data_key = self.data_key(tx, workspace).await?;
+        let sealed = secret_cell(workspace, &account).seal(&data_key, &vault::credential_json(credential))?;
         sqlx::query(
             "INSERT INTO account_secrets (workspace_id, account_id, data_key_version, sealed) VALUES ($1, $2, $3, $4)
              ON CONFLICT (workspace_id, account_id)
@@ -176,7 +175,7 @@ impl Store {
         )
         .bind(workspace.0)
         .bind(account.0)
-        .bind(version)
+        .bind(data_key.0)
         .bind(sealed)
         .execute(tx.connection())
         .await?;
@@ -191,18 +190,17 @@ impl Store {
         account: AccountId,
     ) -> Result<Credential, Error> {
         let row = sqlx::query(
-            "SELECT data_key_version, sealed FROM account_secrets WHERE workspace_id = $1 AND account_id = $2",
+            "SELECT s.data_key_version, s.sealed, k.master_key_id, k.wrapped
+             FROM account_secrets s
+             LEFT JOIN data_keys k ON k.workspace_id = s.workspace_id AND k.version = s.data_key_version
+             WHERE s.workspace_id = $1 AND s.account_id = $2",
         )
         .bind(workspace.0)
         .bind(account.0)
         .fetch_optional(tx.connection())
         .await?
         .ok_or(Error::NotFound)?;
-        let (version, data_key) = self.data_key(tx, workspace).await?;
-        if row.col::<i32>("data_key_version")? != version {
-            return Err(Error::Sealed("it was sealed with another data key"));
-        }
-        let plain = vault::open(&data_key, &secret_place(workspace, account, version), &row.col::<Vec<u8>>("sealed")?)?;
+        let plain = self.open_cell(secret_cell(workspace, &account), &row)?.ok_or(Error::NotFound)?;
         read_credential(&plain)
     }
 }
@@ -352,8 +350,8 @@ fn account(row: &sqlx::postgres::PgRow) -> Result<Account, Error> {
     })
 }
 
-fn secret_place(workspace: WorkspaceId, account: AccountId, version: i32) -> String {
-    format!("account_secrets:{workspace}:{account}:{version}")
+fn secret_cell(workspace: WorkspaceId, account: &AccountId) -> Cell<'_> {
+    Cell { of: ACCOUNT_SECRETS, column: "sealed", workspace, row: account }
 }
 
 #[derive(Deserialize)]

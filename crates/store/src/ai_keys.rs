@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::audit::{self, By, Entry, Verb};
 use crate::row::Columns;
+use crate::sealed::{AI_KEYS, Cell};
 use crate::session::{Mode, Transaction};
-use crate::workspaces::random;
-use crate::{Error, Store, vault};
+use crate::{Error, Store};
 
 /// A stored key as its owner sees it.
 #[derive(Debug, Clone)]
@@ -30,9 +30,9 @@ impl Store {
         by: By,
     ) -> Result<(AiKey, bool), Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        let (version, data_key) = self.data_key(&mut tx, workspace).await?;
-        let place = format!("ai_keys:{workspace}:{provider}:{version}");
-        let sealed = vault::seal(&data_key, random()?, &place, key.expose_secret().as_bytes())?;
+        let data_key = self.data_key(&mut tx, workspace).await?;
+        let cell = Cell { of: AI_KEYS, column: "sealed", workspace, row: &provider };
+        let sealed = cell.seal(&data_key, key.expose_secret().as_bytes())?;
         let row = sqlx::query(
             "INSERT INTO ai_keys (workspace_id, provider, data_key_version, sealed, hint, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $6)
@@ -43,7 +43,7 @@ impl Store {
         )
         .bind(workspace.0)
         .bind(provider)
-        .bind(version)
+        .bind(data_key.0)
         .bind(sealed)
         .bind(hint)
         .bind(by.at.utc())

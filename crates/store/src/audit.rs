@@ -65,6 +65,8 @@ words!(
         PortfolioRemove = "portfolio.remove",
         AiKeyPut = "ai_key.put",
         AiKeyRemove = "ai_key.remove",
+        /// The workspace's secrets are sealed with a new data key.
+        DataKeyRenew = "data_key.renew",
         AutomationCreate = "automation.create",
         AutomationChange = "automation.change",
         AutomationRemove = "automation.remove",

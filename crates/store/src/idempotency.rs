@@ -59,7 +59,7 @@ impl<T> Keep<'_, T> {
 impl Store {
     /// Begins a request under a key. `request` is everything that makes it the same: route and body.
     pub async fn begin_once(&self, workspace: WorkspaceId, key: &str, request: &[&[u8]]) -> Result<Begun, Error> {
-        let hash = self.request_hash(workspace, request);
+        let hashes = self.request_hashes(workspace, request);
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         sqlx::query(
             "DELETE FROM idempotency_keys WHERE workspace_id = $1 AND key = $2 AND started_at < now() - interval '24 hours'",
@@ -72,17 +72,18 @@ impl Store {
         let attempt: Option<i64> = sqlx::query_scalar(
             "INSERT INTO idempotency_keys AS i (workspace_id, key, request) VALUES ($1, $2, $3)
              ON CONFLICT (workspace_id, key) DO UPDATE SET attempt = i.attempt + 1, started_at = now()
-             WHERE i.reply IS NULL AND i.request = excluded.request AND i.started_at < now() - interval '60 seconds'
+             WHERE i.reply IS NULL AND i.request = ANY ($4) AND i.started_at < now() - interval '60 seconds'
              RETURNING attempt",
         )
         .bind(workspace.0)
         .bind(key)
-        .bind(&hash[..])
+        .bind(hashes.first())
+        .bind(&hashes)
         .fetch_optional(tx.connection())
         .await?;
         let begun = match attempt {
             Some(attempt) => Begun::Fresh { attempt },
-            None => standing(&mut tx, workspace, key, &hash).await?,
+            None => standing(&mut tx, workspace, key, &hashes).await?,
         };
         tx.commit().await?;
         Ok(begun)
@@ -102,27 +103,32 @@ impl Store {
         tx.commit().await
     }
 
-    /// Keyed, so that who reads the table cannot try bodies against it.
-    fn request_hash(&self, workspace: WorkspaceId, request: &[&[u8]]) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.master_keys.derive("idempotency"));
-        hash.update(workspace.0.as_bytes());
-        for part in request {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        hash.finalize().into()
+    /// Keyed, so that who reads the table cannot try bodies against it. One for each master key, the
+    /// current one's first: a request that began before a rotation is known after it.
+    fn request_hashes(&self, workspace: WorkspaceId, request: &[&[u8]]) -> Vec<Vec<u8>> {
+        let keyed = |key: &[u8; 32]| {
+            let mut hash = Sha256::new();
+            hash.update(key);
+            hash.update(workspace.0.as_bytes());
+            for part in request {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+            hash.finalize().to_vec()
+        };
+        self.master_keys.derive("idempotency").all().map(keyed).collect()
     }
 }
 
-async fn standing(tx: &mut Transaction, workspace: WorkspaceId, key: &str, hash: &[u8; 32]) -> Result<Begun, Error> {
-    let row =
-        sqlx::query("SELECT request = $3 AS same, reply FROM idempotency_keys WHERE workspace_id = $1 AND key = $2")
-            .bind(workspace.0)
-            .bind(key)
-            .bind(&hash[..])
-            .fetch_optional(tx.connection())
-            .await?;
+async fn standing(tx: &mut Transaction, workspace: WorkspaceId, key: &str, hashes: &[Vec<u8>]) -> Result<Begun, Error> {
+    let row = sqlx::query(
+        "SELECT request = ANY ($3) AS same, reply FROM idempotency_keys WHERE workspace_id = $1 AND key = $2",
+    )
+    .bind(workspace.0)
+    .bind(key)
+    .bind(hashes)
+    .fetch_optional(tx.connection())
+    .await?;
     // Freed between two statements: the caller comes again.
     let Some(row) = row else { return Ok(Begun::Running) };
     if !row.col::<bool>("same")? {

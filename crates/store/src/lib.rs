@@ -12,6 +12,7 @@ pub mod audit;
 pub mod automations;
 pub mod cash_flows;
 pub mod coverage;
+pub mod data_keys;
 pub mod erase;
 pub mod error;
 pub mod events;
@@ -35,8 +36,11 @@ pub mod portfolios;
 pub mod positions;
 pub mod restatements;
 pub mod rollups;
+pub mod rotation;
 mod row;
+pub mod sealed;
 pub mod session;
+mod shares;
 pub mod states;
 pub mod streams;
 pub mod system;
@@ -46,6 +50,7 @@ pub mod workspaces;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use shares::Shares;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use accounts::{Credential, NewAccount};
@@ -55,13 +60,13 @@ pub use keys::{KeyRow, NewKey};
 pub use leases::Lease;
 pub use migrations::migrate;
 pub use session::{Reader, Session};
-pub use vault::MasterKeys;
+pub use vault::{Derived, MasterKeys};
 
 /// How to reach PostgreSQL, and the keys that seal credentials.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     pub url: SecretString,
-    /// Connections for questions; as many again, at most eight, write.
+    /// Connections for questions; as many again, at most eight, write, and at most four look up who asks.
     pub max_connections: u32,
     /// PostgreSQL ends a statement after this long.
     pub statement_timeout: Duration,
@@ -70,16 +75,19 @@ pub struct StoreConfig {
     pub master_keys: MasterKeys,
 }
 
-/// Two pools, one role each: questions can only SELECT, the service writes. Cheap to clone.
+/// Pools, of two roles: questions can only SELECT, the service writes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     reads: PgPool,
+    /// Who asks is looked up beside the questions, so that slow ones keep nobody out.
+    doors: PgPool,
     writes: PgPool,
+    shares: Shares,
     master_keys: MasterKeys,
 }
 
 impl Store {
-    /// Opens both pools and proves that each role answers.
+    /// Opens the pools and proves that each role answers.
     pub async fn connect(config: StoreConfig) -> Result<Self, Error> {
         let pool = |role: &'static str, connections: u32, timeout: Duration| -> Result<PgPool, Error> {
             let options: PgConnectOptions = config.url.expose_secret().parse()?;
@@ -94,17 +102,23 @@ impl Store {
                 .before_acquire(|connection, meta| {
                     Box::pin(async move {
                         use sqlx::Connection;
-                        Ok(meta.idle_for < Duration::from_secs(5) || connection.ping().await.is_ok())
+                        let lives = meta.idle_for < Duration::from_secs(5) || connection.ping().await.is_ok();
+                        if cfg!(debug_assertions) && lives {
+                            assert_clean(connection).await;
+                        }
+                        Ok(lives)
                     })
                 })
                 .connect_lazy_with(session_options(options, role, timeout)))
         };
         let store = Self {
             reads: pool("codash_read", config.max_connections, config.statement_timeout)?,
+            doors: pool("codash_read", config.max_connections.clamp(1, 4), config.statement_timeout)?,
+            shares: Shares::new(config.max_connections, config.acquire_timeout),
             writes: pool("codash_app", config.max_connections.clamp(1, 8), Duration::from_secs(60))?,
             master_keys: config.master_keys,
         };
-        for pool in [&store.reads, &store.writes] {
+        for pool in [&store.reads, &store.doors, &store.writes] {
             warm(pool).await?;
         }
         Ok(store)
@@ -116,8 +130,8 @@ impl Store {
         Ok(())
     }
 
-    /// A key for a purpose of the service's own, the same on every instance; see [`MasterKeys::derive`].
-    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
+    /// Keys for a purpose of the service's own, the same on every instance; see [`MasterKeys::derive`].
+    pub fn derived_keys(&self, purpose: &str) -> Derived {
         self.master_keys.derive(purpose)
     }
 
@@ -129,7 +143,21 @@ impl Store {
     /// Waits for connections in use and closes every one.
     pub async fn close(&self) {
         self.reads.close().await;
+        self.doors.close().await;
         self.writes.close().await;
+    }
+}
+
+/// What every checkout of a test build is held to: no tenant is left over, no transaction is open. A tenant
+/// ends with the transaction that set it; were it otherwise, the pool would give away another's rows. It
+/// panics, because the pool takes an error for a connection to be replaced, and goes on.
+async fn assert_clean(connection: &mut sqlx::PgConnection) {
+    // By the simple protocol a statement alone and its transaction begin at one instant.
+    let sql = "SELECT coalesce(current_setting('app.ws', true), '') = '' AND statement_timestamp() = now()";
+    // A connection that is gone is its borrower's to find, as without this question.
+    if let Ok(row) = sqlx::raw_sql(sql).fetch_one(connection).await {
+        let is_clean = sqlx::Row::try_get::<bool, _>(&row, 0);
+        assert!(matches!(is_clean, Ok(true)), "a connection came from the pool with a tenant or a transaction");
     }
 }
 

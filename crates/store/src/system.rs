@@ -12,6 +12,8 @@
 //! - `claim_due_automation`, `claim_due_run`, `claim_due_delivery`: a worker takes one of each under a new
 //!   epoch (`automations::claims`).
 //! - `automation_by_token`: the holder of an inbound trigger's token proves it by the hash.
+//! - `master_keys_in_use`, `data_keys_to_rewrap`, `rewrap_data_keys`, `workspaces_to_renew`: master keys are
+//!   the service's own, and turning them touches every tenant's data key (`rotation`).
 
 use codash_domain::{AccountId, KeyId, LoginId, PersonId, Role, Scopes, Timestamp, WorkspaceId};
 use uuid::Uuid;
@@ -30,7 +32,7 @@ impl Store {
     /// [`Store::find_grant`], and how the key stands among the others. A secret that a rotation replaced
     /// opens the same until its own end.
     pub async fn find_key(&self, key_hash: &[u8; 32]) -> Result<Option<FoundKey>, Error> {
-        let row = sqlx::query("SELECT * FROM find_api_key($1)").bind(&key_hash[..]).fetch_optional(&self.reads).await?;
+        let row = sqlx::query("SELECT * FROM find_api_key($1)").bind(&key_hash[..]).fetch_optional(&self.doors).await?;
         let Some(row) = row else { return Ok(None) };
         let scopes: Vec<String> = row.col("scopes")?;
         let addresses: Vec<String> = row.col("addresses")?;
@@ -66,7 +68,7 @@ impl Store {
             .bind(person.0)
             .bind(workspace.0)
             .bind(now.utc())
-            .fetch_one(&self.reads)
+            .fetch_one(&self.doors)
             .await?;
         role.map(|role| role.parse().map_err(|_| Error::Corrupt { column: "role", detail: role.clone() })).transpose()
     }

@@ -93,9 +93,11 @@ impl Store {
         let row = sqlx::query(
             "SELECT d.delivery_id, d.endpoint_id, d.run_id, d.round, e.url, e.sealed, e.data_key_version, e.is_disabled,
                     e.failing_since, clock_timestamp() AS now,
-                    CASE WHEN e.previous_until > clock_timestamp() THEN e.sealed_previous END AS sealed_previous
+                    CASE WHEN e.previous_until > clock_timestamp() THEN e.sealed_previous END AS sealed_previous,
+                    k.master_key_id, k.wrapped
              FROM webhook_deliveries d
              JOIN webhook_endpoints e ON e.workspace_id = d.workspace_id AND e.endpoint_id = d.endpoint_id
+             LEFT JOIN data_keys k ON k.workspace_id = e.workspace_id AND k.version = e.data_key_version
              WHERE d.workspace_id = $1 AND d.delivery_id = $2 AND d.epoch = $3 AND d.state = 'pending'",
         )
         .bind(claim.workspace.0)
@@ -105,7 +107,7 @@ impl Store {
         .await?
         .ok_or(Error::Fenced)?;
         let endpoint = EndpointId(row.col("endpoint_id")?);
-        let secrets = self.signing_secrets(&mut tx, claim, endpoint, &row).await?;
+        let secrets = self.signing_secrets(claim, endpoint, &row)?;
         let sql = format!("SELECT {RUN} FROM automation_runs WHERE workspace_id = $1 AND run_id = $2");
         let run = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(claim.workspace.0)

@@ -5,11 +5,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{Claim, plain, quota};
+use super::{Claim, quota};
 use crate::row::Columns;
+use crate::sealed::{Cell, WEBHOOK_ENDPOINTS, text};
 use crate::session::{Mode, Transaction};
-use crate::workspaces::random;
-use crate::{Error, Store, vault};
+use crate::{Error, Store};
+
+const SEALED: &str = "sealed";
+const PREVIOUS: &str = "sealed_previous";
 
 /// An endpoint as its owner sees it.
 #[derive(Debug, Clone)]
@@ -43,9 +46,8 @@ impl Store {
     pub async fn create_endpoint(&self, workspace: WorkspaceId, new: &NewEndpoint, most: i64) -> Result<(), Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         quota(&mut tx, workspace, "webhook_endpoints", most).await?;
-        let (version, data_key) = self.data_key(&mut tx, workspace).await?;
-        let place = place(workspace, new.id, version);
-        let sealed = vault::seal(&data_key, random()?, &place, new.secret.expose_secret().as_bytes())?;
+        let data_key = self.data_key(&mut tx, workspace).await?;
+        let sealed = cell(workspace, &new.id, SEALED).seal(&data_key, new.secret.expose_secret().as_bytes())?;
         sqlx::query(
             "INSERT INTO webhook_endpoints (workspace_id, endpoint_id, key_id, url, data_key_version, sealed, created_at,
                                             updated_at)
@@ -55,7 +57,7 @@ impl Store {
         .bind(new.id.0)
         .bind(new.key.0)
         .bind(&new.url)
-        .bind(version)
+        .bind(data_key.0)
         .bind(sealed)
         .bind(new.now.utc())
         .execute(tx.connection())
@@ -91,24 +93,43 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        let (version, data_key) = self.data_key(&mut tx, workspace).await?;
-        let place = place(workspace, id, version);
-        let sealed = vault::seal(&data_key, random()?, &place, secret.expose_secret().as_bytes())?;
-        let done = sqlx::query(
-            "UPDATE webhook_endpoints SET sealed_previous = sealed, previous_until = $4, sealed = $3, updated_at = $5
-             WHERE workspace_id = $1 AND endpoint_id = $2 AND data_key_version = $6",
+        let data_key = self.data_key(&mut tx, workspace).await?;
+        // Held first and read then: in one statement, a row that we waited for would meet the data key
+        // that it had before.
+        sqlx::query("SELECT 1 FROM webhook_endpoints WHERE workspace_id = $1 AND endpoint_id = $2 FOR UPDATE")
+            .bind(workspace.0)
+            .bind(id.0)
+            .execute(tx.connection())
+            .await?;
+        let held = sqlx::query(
+            "SELECT e.sealed, e.data_key_version, k.master_key_id, k.wrapped
+             FROM webhook_endpoints e
+             LEFT JOIN data_keys k ON k.workspace_id = e.workspace_id AND k.version = e.data_key_version
+             WHERE e.workspace_id = $1 AND e.endpoint_id = $2",
+        )
+        .bind(workspace.0)
+        .bind(id.0)
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or(Error::NotFound)?;
+        // Sealed anew for its column: a secret that was replaced cannot be put back in its old place.
+        let previous = self.open_cell(cell(workspace, &id, SEALED), &held)?.ok_or(Error::NotFound)?;
+        let previous = cell(workspace, &id, PREVIOUS).seal(&data_key, &previous)?;
+        let sealed = cell(workspace, &id, SEALED).seal(&data_key, secret.expose_secret().as_bytes())?;
+        sqlx::query(
+            "UPDATE webhook_endpoints SET sealed_previous = $7, previous_until = $4, sealed = $3, updated_at = $5,
+                    data_key_version = $6
+             WHERE workspace_id = $1 AND endpoint_id = $2",
         )
         .bind(workspace.0)
         .bind(id.0)
         .bind(sealed)
         .bind(until.utc())
         .bind(now.utc())
-        .bind(version)
+        .bind(data_key.0)
+        .bind(previous)
         .execute(tx.connection())
         .await?;
-        if done.rows_affected() == 0 {
-            return Err(Error::NotFound);
-        }
         tx.commit().await
     }
 
@@ -163,19 +184,20 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// The secrets that sign at this moment, the newest first.
-    pub(super) async fn signing_secrets(
+    /// The secrets that sign at this moment, the newest first. `row` is as [`Store::open_cell`] wants it.
+    pub(super) fn signing_secrets(
         &self,
-        tx: &mut Transaction,
         claim: &Claim,
         id: EndpointId,
         row: &PgRow,
     ) -> Result<Vec<SecretString>, Error> {
-        let version: i32 = row.col("data_key_version")?;
-        let key = self.data_key_of(tx, claim.workspace, version).await?;
-        let place = place(claim.workspace, id, version);
-        let sealed: [Option<Vec<u8>>; 2] = [Some(row.col("sealed")?), row.col("sealed_previous")?];
-        sealed.into_iter().flatten().map(|sealed| plain(vault::open(&key, &place, &sealed)?)).collect()
+        let present = self.open_cell(cell(claim.workspace, &id, SEALED), row)?.ok_or(Error::NotFound)?;
+        // The one before only eases a change: a message that it cannot sign goes out all the same.
+        let previous = self.open_cell(cell(claim.workspace, &id, PREVIOUS), row).unwrap_or_else(|error| {
+            tracing::error!(%error, endpoint.id = %id, "a webhook's previous secret cannot be opened: rotate it again");
+            None
+        });
+        std::iter::once(present).chain(previous).map(text).collect()
     }
 }
 
@@ -207,8 +229,8 @@ pub(super) async fn disable(
     Ok(())
 }
 
-fn place(workspace: WorkspaceId, id: EndpointId, version: i32) -> String {
-    format!("webhook_endpoints:{workspace}:{id}:{version}")
+fn cell<'a>(workspace: WorkspaceId, id: &'a EndpointId, column: &'static str) -> Cell<'a> {
+    Cell { of: WEBHOOK_ENDPOINTS, column, workspace, row: id }
 }
 
 fn endpoint(row: &PgRow) -> Result<Endpoint, Error> {

@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use crate::audit::{self, By, Entry, Verb};
 use crate::row::Columns;
+use crate::sealed::{AUTOMATIONS, Cell, text as text_secret};
 use crate::session::{Mode, Transaction};
-use crate::workspaces::random;
-use crate::{Error, Grant, Store, vault};
+use crate::{Error, Grant, Store};
 
 pub use claims::Claim;
 
@@ -197,9 +197,9 @@ impl Store {
         id: AutomationId,
         inbound: &Inbound,
     ) -> Result<(), Error> {
-        let (version, data_key) = self.data_key(tx, workspace).await?;
-        let place = inbound_place(workspace, id, version);
-        let seal = |secret: &SecretString| vault::seal(&data_key, random()?, &place, secret.expose_secret().as_bytes());
+        let data_key = self.data_key(tx, workspace).await?;
+        let seal =
+            |secret: &SecretString| inbound_cell(workspace, &id).seal(&data_key, secret.expose_secret().as_bytes());
         let sealed = inbound.signing.as_ref().map(seal).transpose()?;
         sqlx::query(
             "UPDATE automations SET token_hash = $3, sealed = $4, data_key_version = $5
@@ -209,7 +209,7 @@ impl Store {
         .bind(id.0)
         .bind(&inbound.token_hash[..])
         .bind(sealed)
-        .bind(version)
+        .bind(data_key.0)
         .execute(tx.connection())
         .await?;
         Ok(())
@@ -271,41 +271,24 @@ impl Store {
     ) -> Result<Option<SecretString>, Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
         let row = sqlx::query(
-            "SELECT sealed, data_key_version FROM automations WHERE workspace_id = $1 AND automation_id = $2",
+            "SELECT a.sealed, a.data_key_version, k.master_key_id, k.wrapped
+             FROM automations a
+             LEFT JOIN data_keys k ON k.workspace_id = a.workspace_id AND k.version = a.data_key_version
+             WHERE a.workspace_id = $1 AND a.automation_id = $2",
         )
         .bind(workspace.0)
         .bind(id.0)
         .fetch_optional(tx.connection())
         .await?
         .ok_or(Error::NotFound)?;
-        let sealed: Option<Vec<u8>> = row.col("sealed")?;
-        let secret = match sealed {
-            None => None,
-            Some(sealed) => {
-                let version: i32 = row.col("data_key_version")?;
-                let key = self.data_key_of(&mut tx, workspace, version).await?;
-                Some(plain(vault::open(&key, &inbound_place(workspace, id, version), &sealed)?)?)
-            }
-        };
+        let secret = self.open_cell(inbound_cell(workspace, &id), &row)?.map(text_secret).transpose()?;
         tx.commit().await?;
         Ok(secret)
     }
-
-    /// One version of the workspace's data key, unwrapped.
-    async fn data_key_of(&self, tx: &mut Transaction, workspace: WorkspaceId, version: i32) -> Result<[u8; 32], Error> {
-        match self.data_key(tx, workspace).await? {
-            (newest, key) if newest == version => Ok(key),
-            _ => Err(Error::Sealed("its data key is of another version")),
-        }
-    }
 }
 
-fn inbound_place(workspace: WorkspaceId, id: AutomationId, version: i32) -> String {
-    format!("automations:{workspace}:{id}:{version}")
-}
-
-fn plain(bytes: Vec<u8>) -> Result<SecretString, Error> {
-    String::from_utf8(bytes).map(SecretString::from).map_err(|_| Error::Sealed("it is no text"))
+fn inbound_cell(workspace: WorkspaceId, id: &AutomationId) -> Cell<'_> {
+    Cell { of: AUTOMATIONS, column: "sealed", workspace, row: id }
 }
 
 /// Refuses one more row of a tenant than there may be.
