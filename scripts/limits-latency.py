@@ -39,13 +39,13 @@ with tempfile.TemporaryDirectory() as name:
     try:
         start([server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         ready = folder / "ready.json"
-        start([codash, "dev", "--ephemeral", "--no-demo", "--port", "0", "--ready-file", str(ready)])
+        start([codash, "dev", "--data-dir", str(folder / "data"), "--no-demo", "--port", "0", "--ready-file", str(ready)])
         ready = until(lambda: json.loads(ready.read_text()) if ready.exists() else None)
         clients, logs = [], []
         for extra in ({}, {"CODASH_REDIS_URL": f"redis://127.0.0.1:{port}/"}):
             logs.append(folder / f"log-{len(logs)}")
             start([codash, "serve"], log=logs[-1].open("w"), CODASH_DATABASE_URL=ready["databaseUrl"],
-                  CODASH_MASTER_KEYS="k1:" + "A" * 43 + "=", CODASH_LISTEN="127.0.0.1:0", **extra)
+                  CODASH_MASTER_KEY_FILE=str(folder / "data" / "master-key"), CODASH_LISTEN="127.0.0.1:0", **extra)
             clients.append(http.client.HTTPConnection(until(lambda: address(logs[-1]))))
         took = [[], []]
         for _ in range(count):
