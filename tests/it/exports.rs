@@ -16,7 +16,7 @@ use sqlx::{Connection, Row};
 use crate::agent::{Agent, World};
 use crate::ingest::{at, fill};
 
-const TABLES: [&str; 10] = [
+pub const TABLES: [&str; 10] = [
     "events",
     "trades",
     "funding",

@@ -12,33 +12,23 @@ macro_rules! arguments {
     ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* }) => {
         $crate::arguments::arguments! { @ $name [$(#[$meta])*] {} $($body)* }
     };
+    (@wanted $name:ident $($field:ident)+) => {
+        impl<'a> From<&'a $name> for $crate::select::Wanted<'a> {
+            fn from(query: &'a $name) -> Self {
+                Self { $($field: query.$field.as_deref(),)+ ..Self::default() }
+            }
+        }
+    };
     (@ $name:ident [$($meta:tt)*] {$($fields:tt)*}) => {
         $($meta)*
         pub struct $name { $($fields)* }
     };
     (@ $name:ident $meta:tt {$($fields:tt)*} ..accounts, $($rest:tt)*) => {
-        impl<'a> From<&'a $name> for $crate::select::Wanted<'a> {
-            fn from(query: &'a $name) -> Self {
-                Self {
-                    account_id: query.account_id.as_deref(),
-                    account_ids: query.account_ids.as_deref(),
-                    ..Self::default()
-                }
-            }
-        }
+        $crate::arguments::arguments! { @wanted $name account_id account_ids }
         $crate::arguments::arguments! { @ $name $meta {$($fields)*} ..named, $($rest)* }
     };
     (@ $name:ident $meta:tt {$($fields:tt)*} ..selection, $($rest:tt)*) => {
-        impl<'a> From<&'a $name> for $crate::select::Wanted<'a> {
-            fn from(query: &'a $name) -> Self {
-                Self {
-                    account_id: query.account_id.as_deref(),
-                    account_ids: query.account_ids.as_deref(),
-                    portfolio_id: query.portfolio_id.as_deref(),
-                    ..Self::default()
-                }
-            }
-        }
+        $crate::arguments::arguments! { @wanted $name account_id account_ids portfolio_id }
         $crate::arguments::arguments! { @ $name $meta {$($fields)*} ..named, ..group, $($rest)* }
     };
     (@ $name:ident $meta:tt {$($fields:tt)*} ..named, $($rest:tt)*) => {
@@ -157,16 +147,7 @@ macro_rules! arguments {
         } $($rest)* }
     };
     (@ $name:ident $meta:tt {$($fields:tt)*} ..chart_accounts, $($rest:tt)*) => {
-        impl<'a> From<&'a $name> for $crate::select::Wanted<'a> {
-            fn from(query: &'a $name) -> Self {
-                Self {
-                    account_ids: query.account_ids.as_deref(),
-                    portfolio_ids: query.portfolio_ids.as_deref(),
-                    venues: query.venues.as_deref(),
-                    ..Self::default()
-                }
-            }
-        }
+        $crate::arguments::arguments! { @wanted $name account_ids portfolio_ids venues }
         $crate::arguments::arguments! { @ $name $meta {
             $($fields)*
             /// Up to 100 ids. Empty: all visible accounts.

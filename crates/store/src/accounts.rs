@@ -189,18 +189,7 @@ impl Store {
         workspace: WorkspaceId,
         account: AccountId,
     ) -> Result<Credential, Error> {
-        let row = sqlx::query(
-            "SELECT s.data_key_version, s.sealed, k.master_key_id, k.wrapped
-             FROM account_secrets s
-             LEFT JOIN data_keys k ON k.workspace_id = s.workspace_id AND k.version = s.data_key_version
-             WHERE s.workspace_id = $1 AND s.account_id = $2",
-        )
-        .bind(workspace.0)
-        .bind(account.0)
-        .fetch_optional(tx.connection())
-        .await?
-        .ok_or(Error::NotFound)?;
-        let plain = self.open_cell(secret_cell(workspace, &account), &row)?.ok_or(Error::NotFound)?;
+        let plain = self.read_cell(tx, secret_cell(workspace, &account)).await?.ok_or(Error::NotFound)?;
         read_credential(&plain)
     }
 }

@@ -7,9 +7,11 @@ use std::fmt::Display;
 
 use codash_domain::WorkspaceId;
 use secrecy::SecretString;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 
 use crate::row::Columns;
+use crate::session::Transaction;
 use crate::{Error, Store, vault};
 
 /// A table with sealed columns.
@@ -82,6 +84,25 @@ impl Cell<'_> {
 }
 
 impl Store {
+    /// What a cell holds, read in one statement with its data key; see [`Store::open_cell`].
+    pub(crate) async fn read_cell(&self, tx: &mut Transaction, cell: Cell<'_>) -> Result<Option<Vec<u8>>, Error> {
+        let SealedTable { table, row, row_type, .. } = cell.of;
+        let sql = format!(
+            "SELECT s.{column}, s.data_key_version, k.master_key_id, k.wrapped
+             FROM {table} s
+             LEFT JOIN data_keys k ON k.workspace_id = s.workspace_id AND k.version = s.data_key_version
+             WHERE s.workspace_id = $1 AND s.{row} = $2::text::{row_type}",
+            column = cell.column,
+        );
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(cell.workspace.0)
+            .bind(cell.row.to_string())
+            .fetch_optional(tx.connection())
+            .await?
+            .ok_or(Error::NotFound)?;
+        self.open_cell(cell, &found)
+    }
+
     /// What a cell holds, `None` when it is empty. `row` has the column, its `data_key_version`, and beside
     /// them `master_key_id` and `wrapped` of that version: read in **one** statement, so that a renewal of
     /// the data key in between is not seen by halves.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use chrono::TimeDelta;
 
 use super::sides::{Reply, Sent, Side, accounts};
+use crate::exports::TABLES;
 use crate::rest::Dice;
 use crate::tenants::{Tenant, now};
 
@@ -235,20 +236,8 @@ impl Names<'_> {
 }
 
 fn filled(path: &str, dice: &mut Dice, names: &mut Names<'_>) -> String {
-    let tables = [
-        "events",
-        "trades",
-        "funding",
-        "balances",
-        "positions",
-        "nav",
-        "cash_flows",
-        "accounts",
-        "coverage",
-        "restatements",
-    ];
     let id = if path.contains("/accounts/") { names.account(dice) } else { names.made(dice) };
-    path.replace("{table}", dice.pick(&tables)).replace("{provider}", "anthropic").replace("{id}", id.as_str().unwrap())
+    path.replace("{table}", dice.pick(&TABLES)).replace("{provider}", "anthropic").replace("{id}", id.as_str().unwrap())
 }
 
 /// Each argument now and then, with a value that its schema allows or nearly so.

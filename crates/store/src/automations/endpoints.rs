@@ -101,19 +101,8 @@ impl Store {
             .bind(id.0)
             .execute(tx.connection())
             .await?;
-        let held = sqlx::query(
-            "SELECT e.sealed, e.data_key_version, k.master_key_id, k.wrapped
-             FROM webhook_endpoints e
-             LEFT JOIN data_keys k ON k.workspace_id = e.workspace_id AND k.version = e.data_key_version
-             WHERE e.workspace_id = $1 AND e.endpoint_id = $2",
-        )
-        .bind(workspace.0)
-        .bind(id.0)
-        .fetch_optional(tx.connection())
-        .await?
-        .ok_or(Error::NotFound)?;
         // Sealed anew for its column: a secret that was replaced cannot be put back in its old place.
-        let previous = self.open_cell(cell(workspace, &id, SEALED), &held)?.ok_or(Error::NotFound)?;
+        let previous = self.read_cell(&mut tx, cell(workspace, &id, SEALED)).await?.ok_or(Error::NotFound)?;
         let previous = cell(workspace, &id, PREVIOUS).seal(&data_key, &previous)?;
         let sealed = cell(workspace, &id, SEALED).seal(&data_key, secret.expose_secret().as_bytes())?;
         sqlx::query(

@@ -270,18 +270,7 @@ impl Store {
         id: AutomationId,
     ) -> Result<Option<SecretString>, Error> {
         let mut tx = Transaction::begin(&self.writes, workspace, Mode::Write).await?;
-        let row = sqlx::query(
-            "SELECT a.sealed, a.data_key_version, k.master_key_id, k.wrapped
-             FROM automations a
-             LEFT JOIN data_keys k ON k.workspace_id = a.workspace_id AND k.version = a.data_key_version
-             WHERE a.workspace_id = $1 AND a.automation_id = $2",
-        )
-        .bind(workspace.0)
-        .bind(id.0)
-        .fetch_optional(tx.connection())
-        .await?
-        .ok_or(Error::NotFound)?;
-        let secret = self.open_cell(inbound_cell(workspace, &id), &row)?.map(text_secret).transpose()?;
+        let secret = self.read_cell(&mut tx, inbound_cell(workspace, &id)).await?.map(text_secret).transpose()?;
         tx.commit().await?;
         Ok(secret)
     }
